@@ -1,0 +1,37 @@
+//! The words every part of Skerry shares.
+//!
+//! Owns the types that cross the seam between ring 0 and a VM's VMM: addresses,
+//! [`VmExit`] in, [`Resume`] out, and the [`GuestState`] page between them. All of it
+//! is plain data: no reference, closure or lock crosses the seam, so the same VMM
+//! runs in a host test, under a fuzzer and on the machine.
+//!
+//! Does not own behaviour: who decodes, answers or schedules lives elsewhere.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
+
+mod address;
+mod event;
+mod exit;
+mod memory;
+mod resume;
+mod state;
+
+pub use address::{Gpa, GuestFrame, Gva, HostFrame, Hpa, MsrIndex, PAGE_BYTES, Port, Tsc, Vector};
+pub use event::{Event, EventKind, EventWord};
+pub use exit::{
+    Access, CrAccess, CrOperation, Direction, EXIT_KINDS, ExitKind, MemoryAccess, PortAccess,
+    StringIo, TaskSwitch, Undefined, VmExit, Width,
+};
+pub use memory::{GuestMemory, Unbacked};
+pub use resume::{Fault, Resume, StopReason};
+pub use state::{
+    AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
+    TableRegister,
+};

@@ -1,0 +1,31 @@
+//! Guest memory as a VMM sees it: bytes by guest-physical address, nothing else.
+//!
+//! In ring 0 it is the second stage's frames, in a host test a vector.
+
+use crate::Gpa;
+
+/// The guest has no memory (RAM) at this address, or could not be given any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unbacked(pub Gpa);
+
+impl core::fmt::Display for Unbacked {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "no guest memory at {}", self.0)
+    }
+}
+
+/// Reads and writes of one guest's RAM. Ranges may cross pages; a range that leaves RAM
+/// anywhere is refused whole or in part, never wrapped.
+pub trait GuestMemory {
+    /// Fills `into` with the bytes from `at` on.
+    ///
+    /// # Errors
+    /// [`Unbacked`] with the first address that is no RAM; `into` is then unspecified.
+    fn read(&mut self, at: Gpa, into: &mut [u8]) -> Result<(), Unbacked>;
+
+    /// Stores `from` at `at`.
+    ///
+    /// # Errors
+    /// [`Unbacked`] with the first address that is no RAM; bytes before it may be stored.
+    fn write(&mut self, at: Gpa, from: &[u8]) -> Result<(), Unbacked>;
+}
