@@ -1,1 +1,121 @@
-//! TODO
+//! Guest instructions that reach devices, executed in software.
+//!
+//! Owns what a CPU does between an instruction's bytes and a device: the guest's own
+//! address translation ([`translate`]), instruction fetch ([`fetch`]), decoding, and the
+//! execution of memory-mapped accesses ([`mmio`]) and of INS and OUTS ([`string_io`]).
+//!
+//! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
+//! [`PortTarget`] and [`GuestMemory`]. Called by the VMM with a guest state whose groups
+//! INSTRUCTION, CONTROL and SEGMENTS are valid; without PDPTES the page-directory-pointer
+//! entries of PAE paging are read from the guest's memory.
+//!
+//! All of it runs on hostile values: no panic, and no loop without a bound.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
+
+mod address;
+mod alu;
+mod cursor;
+mod decode;
+mod fetch;
+mod instruction;
+mod iteration;
+mod mmio;
+mod mode;
+mod opcode;
+mod operate;
+mod paging;
+mod place;
+mod prefix;
+mod register;
+mod segment;
+mod stack;
+mod string;
+mod string_io;
+
+pub use fetch::{Bytes, fetch};
+pub use mmio::mmio;
+pub use paging::translate;
+pub use string_io::string_io;
+
+/// What the crate's own tests need to compare the decoder with another; not for use.
+#[doc(hidden)]
+pub mod decoder {
+    pub use crate::address::{Base, MemoryOperand};
+    pub use crate::alu::{Alu, BitTest, Unary};
+    pub use crate::decode::{DecodeError, decode};
+    pub use crate::instruction::{
+        Extension, Instruction, Operation, Repeat, Source, StackOperation, StringOperation,
+    };
+    pub use crate::register::Register;
+}
+
+use skerry_words::{Fault, Gpa, Port, Width};
+
+/// Whatever answers in guest-physical space outside RAM.
+pub trait MmioTarget {
+    /// The guest reads; bits above `width` are ignored.
+    fn read(&mut self, at: Gpa, width: Width) -> u64;
+    /// The guest writes; bits above `width` are zero.
+    fn write(&mut self, at: Gpa, width: Width, value: u64);
+}
+
+/// Whatever answers in port space.
+pub trait PortTarget {
+    /// The guest reads; bits above `width` are ignored.
+    fn read(&mut self, port: Port, width: Width) -> u32;
+    /// The guest writes; bits above `width` are zero.
+    fn write(&mut self, port: Port, width: Width, value: u32);
+}
+
+/// Why an instruction was not executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EmulateError {
+    /// The guest gets this fault, as a CPU would give it.
+    Fault(Fault),
+    /// The emulator does not know the instruction.
+    Unknown {
+        /// Where it is: the guest's RIP.
+        rip: u64,
+        /// Its bytes, as far as they could be fetched.
+        bytes: Bytes,
+    },
+}
+
+impl From<Fault> for EmulateError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl core::fmt::Display for EmulateError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Fault(fault) => {
+                let (vector, _) = fault.vector();
+                write!(f, "fault with vector {:#x}", vector.0)
+            }
+            Self::Unknown { rip, bytes } => {
+                write!(f, "instruction not emulated at {rip:#x}: {bytes}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for EmulateError {}
+
+/// How far a string instruction came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is done; RIP is behind it.
+    Finished,
+    /// Its budget is used up; RIP is at it and the registers say what remains.
+    Interrupted,
+}

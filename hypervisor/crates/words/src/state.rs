@@ -28,6 +28,8 @@ bitflags::bitflags! {
         const ACTIVITY = 1 << 6;
         /// `sysenter`, `pat`, `system_msrs`: written when a VM starts or resets.
         const MSRS = 1 << 7;
+        /// `tsc`: written when the guest sets its time-stamp counter; never filled.
+        const TSC = 1 << 8;
     }
 }
 
@@ -227,6 +229,8 @@ pub struct GuestState {
     pub pat: u64,
     /// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE, TSC_AUX.
     pub system_msrs: [u64; 6],
+    /// What the guest's time-stamp counter shall read now.
+    pub tsc: u64,
     /// Current privilege level (read only, 0 to 3), valid with `INSTRUCTION`.
     pub cpl: u32,
     /// Running or halted.
@@ -290,6 +294,7 @@ impl GuestState {
             sysenter: [0; 3],
             pat: 0x0007_0406_0007_0406,
             system_msrs: [0; 6],
+            tsc: 0,
             cpl: 0,
             activity: Activity::ACTIVE,
             valid: StateGroups::all(),

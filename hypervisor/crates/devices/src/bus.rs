@@ -1,0 +1,318 @@
+//! Which port and which address is whose.
+//!
+//! Owns the routing of every access to one device, the splitting of wide accesses into
+//! bytes as an ISA bus does, and the answer for what is not there: reads give ones, writes
+//! vanish, both are counted. The methods here belong to [`Platform`]; the VMM calls them.
+
+use skerry_words::{Gpa, Port, Tsc, Width};
+
+use crate::chipset::ResetLine;
+use crate::keyboard::Written as KeyboardWritten;
+use crate::line::{IrqLine, Level};
+use crate::pic::{Register as PicRegister, Which};
+use crate::pit::Register as PitRegister;
+use crate::platform::{Effect, Platform};
+use crate::uart::{Register as UartRegister, Uart, Written as UartWritten};
+
+const PCI_ADDRESS: u16 = 0xcf8;
+const DEBUG_EXIT: u16 = 0xf4;
+/// What a read of port E9h gives where it is a console, as Bochs and QEMU have it.
+const DEBUG_CONSOLE_PRESENT: u8 = 0xe9;
+/// Bytes of a UART's registers in memory.
+const UART_BYTES: u64 = 8;
+
+impl Platform {
+    /// Answers IN. The result is never wider than `width`.
+    #[inline]
+    pub fn port_read(&mut self, port: Port, width: Width, now: Tsc) -> u32 {
+        self.expire(now);
+        match width {
+            Width::Byte => u32::from(self.read_byte(port.0, now)),
+            Width::Word | Width::Dword | Width::Qword => self.read_wide(port.0, width, now),
+        }
+    }
+
+    /// Answers OUT. Bits of `value` above `width` do not count.
+    #[inline]
+    pub fn port_write(&mut self, port: Port, width: Width, value: u32, now: Tsc) -> Effect {
+        self.expire(now);
+        match width {
+            Width::Byte => self.write_byte(port.0, value as u8, now),
+            Width::Word | Width::Dword | Width::Qword => self.write_wide(port.0, width, value, now),
+        }
+    }
+
+    /// Answers a read of memory that is no RAM. The result is never wider than `width`.
+    pub fn memory_read(&mut self, at: Gpa, width: Width, now: Tsc) -> u64 {
+        self.expire(now);
+        let Some((first, mapped)) = self.mapped_at(at, width) else {
+            return self.absent_read(width);
+        };
+        let value = each_byte(width).fold(0, |value, byte| {
+            let register = UartRegister::at(first.wrapping_add(byte));
+            value | (u64::from(mapped.read(register)) << shift(byte))
+        });
+        let level = mapped.interrupt();
+        self.pic.set_line(IrqLine::COM2, level);
+        value
+    }
+
+    /// Answers a write to memory that is no RAM.
+    pub fn memory_write(&mut self, at: Gpa, width: Width, value: u64, now: Tsc) -> Effect {
+        self.expire(now);
+        let Some((first, _)) = self.mapped_at(at, width) else {
+            self.count_absent();
+            return Effect::None;
+        };
+        each_byte(width).fold(Effect::None, |effect, byte| {
+            let register = UartRegister::at(first.wrapping_add(byte));
+            let next = self.write_mapped(register, (value >> shift(byte)) as u8);
+            last_of(effect, next)
+        })
+    }
+
+    /// The mapped UART and the first register, if the whole access lies inside it.
+    fn mapped_at(&mut self, at: Gpa, width: Width) -> Option<(u16, &mut Uart)> {
+        let mapped = self.mapped_uart.as_mut()?;
+        let offset = at.0.checked_sub(mapped.at.0)?;
+        let end = offset.checked_add(width.bytes())?;
+        (end <= UART_BYTES).then_some((offset as u16, &mut mapped.uart))
+    }
+
+    fn write_mapped(&mut self, register: UartRegister, value: u8) -> Effect {
+        let Some(mapped) = self.mapped_uart.as_mut() else {
+            return Effect::None;
+        };
+        let written = mapped.uart.write(register, value);
+        let level = mapped.uart.interrupt();
+        self.uart_written(IrqLine::COM2, written, level)
+    }
+
+    #[inline]
+    fn write_com1(&mut self, register: UartRegister, value: u8) -> Effect {
+        let written = self.com1.write(register, value);
+        self.uart_written(IrqLine::COM1, written, self.com1.interrupt())
+    }
+
+    /// Moves a UART's line after a write. For a byte sent the line goes through low, so
+    /// that the next empty-transmitter interrupt is a new edge.
+    #[inline]
+    fn uart_written(&mut self, line: IrqLine, written: UartWritten, level: Level) -> Effect {
+        match written {
+            UartWritten::Quiet => {
+                self.pic.set_line(line, level);
+                Effect::None
+            }
+            UartWritten::Sent(byte) => {
+                self.pic.set_line(line, Level::Low);
+                self.pic.set_line(line, level);
+                Effect::Console(byte)
+            }
+        }
+    }
+
+    fn read_byte(&mut self, port: u16, now: Tsc) -> u8 {
+        match port {
+            0x3f8..=0x3ff => {
+                let value = self.com1.read(UartRegister::at(port));
+                self.wire_com1();
+                value
+            }
+            0x20 | 0x21 => self.read_pic(Which::Master, pic_register(port), now),
+            0xa0 | 0xa1 => self.read_pic(Which::Slave, pic_register(port), now),
+            0x4d0 => self.pic.read_edge_level(Which::Master),
+            0x4d1 => self.pic.read_edge_level(Which::Slave),
+            0x40..=0x43 => self.pit.read(pit_register(port), now),
+            0x61 => self.pit.read61(now),
+            0x60 => {
+                let value = self.keyboard.read_data();
+                self.wire_keyboard();
+                value
+            }
+            0x64 => self.keyboard.read_status(),
+            0x71 => self.read_rtc(now),
+            0x80 | 0x84..=0x86 | 0x88 | 0x8c..=0x8e => self.chipset.post(port),
+            0x92 => self.chipset.read92(),
+            0xcf9 => self.chipset.read_cf9(),
+            0xe9 => DEBUG_CONSOLE_PRESENT,
+            DEBUG_EXIT => 0,
+            // Configuration data: the bus is there, and no device on it answers. The FPU's
+            // two ports are write-only.
+            0xcfc..=0xcff | 0xf0 | 0xf1 => 0xff,
+            0x3d4 => self.chipset.vga_index(),
+            // Zeros, as early consoles take ones for a cursor far off the screen.
+            0x3d5 => 0,
+            _ => self.absent_read(Width::Byte) as u8,
+        }
+    }
+
+    fn write_byte(&mut self, port: u16, value: u8, now: Tsc) -> Effect {
+        match port {
+            0x3f8..=0x3ff => return self.write_com1(UartRegister::at(port), value),
+            0x20 | 0x21 => self.write_pic(Which::Master, pic_register(port), value, now),
+            0xa0 | 0xa1 => self.write_pic(Which::Slave, pic_register(port), value, now),
+            0x4d0 => self.pic.write_edge_level(Which::Master, value),
+            0x4d1 => self.pic.write_edge_level(Which::Slave, value),
+            0x40..=0x43 => self.write_pit(pit_register(port), value, now),
+            0x61 => self.pit.write61(value, now),
+            0x60 | 0x64 => return self.write_keyboard(port, value),
+            0x70 => self.rtc.select(value),
+            0x71 => self.write_rtc(value, now),
+            0x80 | 0x84..=0x86 | 0x88 | 0x8c..=0x8e => self.chipset.set_post(port, value),
+            0x92 => return reset_effect(self.chipset.write92(value)),
+            0xcf9 => return reset_effect(self.chipset.write_cf9(value)),
+            0xe9 => return Effect::Console(value),
+            DEBUG_EXIT => return Effect::DebugExit(u32::from(value)),
+            // Configuration data no device takes; FPU busy and reset, of a time when the
+            // FPU was another chip; data of a VGA that is not there.
+            0xcfc..=0xcff | 0xf0 | 0xf1 | 0x3d5 => {}
+            0x3d4 => self.chipset.set_vga_index(value),
+            _ => self.count_absent(),
+        }
+        Effect::None
+    }
+
+    fn read_pic(&mut self, which: Which, register: PicRegister, now: Tsc) -> u8 {
+        self.run_timer(now);
+        let value = self.pic.read(which, register);
+        self.refresh_deadline();
+        value
+    }
+
+    fn write_pic(&mut self, which: Which, register: PicRegister, value: u8, now: Tsc) {
+        self.run_timer(now);
+        self.pic.write(which, register, value);
+        self.refresh_deadline();
+    }
+
+    fn write_pit(&mut self, register: PitRegister, value: u8, now: Tsc) {
+        let edge = self.pit.write(register, value, now);
+        self.wire_timer(edge);
+        self.refresh_deadline();
+    }
+
+    fn read_rtc(&mut self, now: Tsc) -> u8 {
+        let value = self.rtc.read(now);
+        self.wire_rtc();
+        self.refresh_deadline();
+        value
+    }
+
+    fn write_rtc(&mut self, value: u8, now: Tsc) {
+        self.rtc.write(value, now);
+        self.wire_rtc();
+        self.refresh_deadline();
+    }
+
+    fn write_keyboard(&mut self, port: u16, value: u8) -> Effect {
+        let written = if port == 0x60 {
+            self.keyboard.write_data(value)
+        } else {
+            self.keyboard.write_command(value)
+        };
+        self.wire_keyboard();
+        match written {
+            KeyboardWritten::Quiet => Effect::None,
+            KeyboardWritten::Reset => Effect::Reset,
+        }
+    }
+
+    /// A wide read: the few wide registers, else byte by byte.
+    fn read_wide(&mut self, port: u16, width: Width, now: Tsc) -> u32 {
+        match (port, width) {
+            (PCI_ADDRESS, Width::Dword) => return self.chipset.pci_address(),
+            (DEBUG_EXIT, _) => return 0,
+            _ => {}
+        }
+        let before = self.absent;
+        let value = each_byte(width).fold(0, |value, byte| {
+            let read = match port.checked_add(byte) {
+                Some(port) => self.read_byte(port, now),
+                None => self.absent_read(Width::Byte) as u8,
+            };
+            value | (u32::from(read) << shift(byte))
+        });
+        self.count_once_since(before);
+        value
+    }
+
+    /// A wide write: the few wide registers, else byte by byte. No access covers two ports
+    /// with effects of their own.
+    fn write_wide(&mut self, port: u16, width: Width, value: u32, now: Tsc) -> Effect {
+        match (port, width) {
+            (PCI_ADDRESS, Width::Dword) => {
+                self.chipset.set_pci_address(value);
+                return Effect::None;
+            }
+            (DEBUG_EXIT, _) => return Effect::DebugExit(value & width.mask() as u32),
+            _ => {}
+        }
+        let before = self.absent;
+        let effect = each_byte(width).fold(Effect::None, |effect, byte| {
+            let Some(port) = port.checked_add(byte) else {
+                self.count_absent();
+                return effect;
+            };
+            last_of(
+                effect,
+                self.write_byte(port, (value >> shift(byte)) as u8, now),
+            )
+        });
+        self.count_once_since(before);
+        effect
+    }
+
+    fn absent_read(&mut self, width: Width) -> u64 {
+        self.count_absent();
+        width.mask()
+    }
+
+    fn count_absent(&mut self) {
+        self.absent = self.absent.saturating_add(1);
+    }
+
+    /// One access counts once, however many of its bytes met nobody.
+    fn count_once_since(&mut self, before: u64) {
+        self.absent = self.absent.min(before.saturating_add(1));
+    }
+}
+
+/// The bytes of an access to ports or to the UART in memory, lowest first.
+fn each_byte(width: Width) -> core::ops::Range<u16> {
+    0..width.bytes() as u16
+}
+
+fn shift(byte: u16) -> u32 {
+    u32::from(byte).wrapping_mul(8)
+}
+
+fn last_of(first: Effect, second: Effect) -> Effect {
+    match second {
+        Effect::None => first,
+        Effect::Console(_) | Effect::Reset | Effect::DebugExit(_) => second,
+    }
+}
+
+fn reset_effect(line: ResetLine) -> Effect {
+    match line {
+        ResetLine::Idle => Effect::None,
+        ResetLine::Pulled => Effect::Reset,
+    }
+}
+
+fn pic_register(port: u16) -> PicRegister {
+    if port & 1 == 0 {
+        PicRegister::Command
+    } else {
+        PicRegister::Data
+    }
+}
+
+fn pit_register(port: u16) -> PitRegister {
+    match port & 3 {
+        0 => PitRegister::Counter0,
+        1 => PitRegister::Counter1,
+        2 => PitRegister::Counter2,
+        _ => PitRegister::Control,
+    }
+}

@@ -1,0 +1,125 @@
+//! Any sequence of accesses: answered within its width, and the same at any pace.
+#![allow(clippy::arithmetic_side_effects)]
+
+use super::{CONFIG, UART_AT};
+use crate::{Effect, Platform};
+use proptest::prelude::*;
+use skerry_words::{Gpa, Port, Tsc, Vector, Width};
+use std::vec::Vec;
+
+#[derive(Clone, Debug)]
+enum Step {
+    In(u16, Width),
+    Out(u16, Width, u32),
+    Load(u64, Width),
+    Store(u64, Width, u64),
+    Input(Vec<u8>),
+    Acknowledge,
+    Wait(u64),
+}
+
+/// What a step answered.
+#[derive(PartialEq, Debug)]
+enum Answer {
+    Value(u64),
+    Effect(Effect),
+    Vector(Option<Vector>),
+}
+
+fn width() -> impl Strategy<Value = Width> {
+    prop_oneof![4 => Just(Width::Byte), 1 => Just(Width::Word), 1 => Just(Width::Dword)]
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    prop_oneof![
+        6 => prop::sample::select([
+            0x20u16, 0x21, 0xa0, 0xa1, 0x40, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x3f8,
+            0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x4d0, 0x4d1,
+        ].as_slice()),
+        1 => 0u16..0x100,
+        1 => any::<u16>(),
+    ]
+}
+
+fn offset() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..10, 1 => any::<u64>()]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (port(), width()).prop_map(|(port, width)| Step::In(port, width)),
+        10 => (port(), width(), any::<u32>()).prop_map(|(p, w, v)| Step::Out(p, w, v)),
+        1 => (offset(), width()).prop_map(|(at, width)| Step::Load(at, width)),
+        1 => (offset(), width(), any::<u64>()).prop_map(|(at, w, v)| Step::Store(at, w, v)),
+        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Step::Input),
+        4 => Just(Step::Acknowledge),
+        4 => prop_oneof![0u64..2000, 0u64..5_000_000, 0u64..1 << 36].prop_map(Step::Wait),
+    ]
+}
+
+fn run(platform: &mut Platform, step: &Step, now: Tsc) -> Answer {
+    let at = |offset: u64| Gpa(UART_AT.0.wrapping_add(offset));
+    match *step {
+        Step::In(port, width) => {
+            let value = platform.port_read(Port(port), width, now);
+            assert!(u64::from(value) <= width.mask());
+            Answer::Value(u64::from(value))
+        }
+        Step::Out(port, width, value) => {
+            Answer::Effect(platform.port_write(Port(port), width, value, now))
+        }
+        Step::Load(offset, width) => {
+            let value = platform.memory_read(at(offset), width, now);
+            assert!(value <= width.mask());
+            Answer::Value(value)
+        }
+        Step::Store(offset, width, value) => {
+            Answer::Effect(platform.memory_write(at(offset), width, value, now))
+        }
+        Step::Input(ref bytes) => Answer::Value(platform.input(bytes) as u64),
+        Step::Acknowledge => {
+            let pending = platform.interrupt_pending();
+            let vector = platform.acknowledge(now);
+            assert_eq!(vector.is_some(), pending);
+            Answer::Vector(vector)
+        }
+        Step::Wait(_) => Answer::Value(0),
+    }
+}
+
+/// Lets a platform's timers run in many small steps, deadlines among them.
+fn creep(platform: &mut Platform, from: Tsc, to: Tsc) {
+    for part in 1..8 {
+        platform.expire(Tsc(from.0 + to.since(from) / 8 * part));
+    }
+    for _ in 0..8 {
+        let due = platform.next_deadline();
+        if due <= to {
+            platform.expire(due);
+        }
+    }
+    platform.expire(to);
+}
+
+proptest! {
+    #[test]
+    fn time_in_one_jump_or_in_small_steps_gives_the_same_answers(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut jumping = Platform::new(&CONFIG, Tsc(0));
+        let mut creeping = jumping.clone();
+        let mut now = Tsc(0);
+        for step in steps {
+            if let Step::Wait(ticks) = step {
+                let later = now.after(ticks);
+                creep(&mut creeping, now, later);
+                jumping.expire(later);
+                now = later;
+            }
+            prop_assert_eq!(run(&mut jumping, &step, now), run(&mut creeping, &step, now));
+            prop_assert_eq!(jumping.interrupt_pending(), creeping.interrupt_pending());
+            prop_assert!(jumping.next_deadline() > now, "a deadline never lies in the past");
+            prop_assert_eq!(jumping.absent_accesses(), creeping.absent_accesses());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Fetching the bytes of the instruction that exited.
+//!
+//! Owns the code-segment limit, canonical RIP and the page boundary an instruction may
+//! cross. Does not own decoding. Called by [`crate::mmio`], and by whoever must know an
+//! instruction the CPU does not tell about.
+
+use crate::{mode, paging};
+use skerry_words::{Access, Fault, GuestMemory, GuestState, Gva, PAGE_BYTES, Segment};
+
+/// The longest instruction of the architecture, in bytes.
+pub(crate) const MAX_BYTES: usize = 15;
+
+/// Up to 15 bytes of code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bytes {
+    /// One more than an instruction can have, so that one read of fixed size fills it.
+    bytes: [u8; 16],
+    length: u8,
+}
+
+impl Bytes {
+    /// The first 15 of `code`, or all of it if it is shorter.
+    #[must_use]
+    pub fn new(code: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        let length = code.len().min(MAX_BYTES);
+        bytes
+            .iter_mut()
+            .zip(code.iter().take(length))
+            .for_each(|(to, from)| *to = *from);
+        Self {
+            bytes,
+            length: length as u8,
+        }
+    }
+
+    /// The bytes.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+}
+
+impl core::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, byte) in self.as_slice().iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes from RIP on: 15, or fewer where the code segment or the guest's mapping ends.
+///
+/// # Errors
+/// The fault of the first byte; nothing was changed.
+pub fn fetch(state: &GuestState, memory: &mut impl GuestMemory) -> Result<Bytes, Fault> {
+    let first = fetch_from(state, memory, 0)?;
+    let length = u64::from(first.length);
+    if first.length as usize == MAX_BYTES {
+        return Ok(first);
+    }
+    match fetch_from(state, memory, length) {
+        Ok(rest) => Ok(joined(first, rest)),
+        Err(_) => Ok(first),
+    }
+}
+
+/// The bytes from RIP + `skip` to the end of that page, 15 at most.
+///
+/// # Errors
+/// The fault of the byte at RIP + `skip`.
+#[inline]
+pub(crate) fn fetch_from(
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    skip: u64,
+) -> Result<Bytes, Fault> {
+    let (gva, in_segment) = linear(state, skip)?;
+    let in_page = PAGE_BYTES.wrapping_sub(gva.page_offset());
+    let gpa = paging::translate(state, memory, gva, Access::Execute)?;
+    let length = in_segment.min(in_page).min(MAX_BYTES as u64);
+    // What is no memory floats: all ones.
+    let mut bytes = [0xff; 16];
+    let read = if in_page >= 16 {
+        memory.read(gpa, &mut bytes)
+    } else {
+        memory.read(gpa, bytes.get_mut(..length as usize).unwrap_or(&mut []))
+    };
+    if read.is_err() {
+        bytes = [0xff; 16];
+    }
+    Ok(Bytes {
+        bytes,
+        length: length as u8,
+    })
+}
+
+/// The linear address of RIP + `skip`, and how many bytes the segment holds from there.
+#[inline]
+fn linear(state: &GuestState, skip: u64) -> Result<(Gva, u64), Fault> {
+    let rip = state.rip.wrapping_add(skip);
+    if mode::is_64_bit(state) {
+        return if mode::is_canonical(state, rip) {
+            Ok((Gva(rip), MAX_BYTES as u64))
+        } else {
+            Err(Fault::GeneralProtection(0))
+        };
+    }
+    let code = state.segment(Segment::Cs);
+    let left = u64::from(code.limit)
+        .checked_sub(rip)
+        .ok_or(Fault::GeneralProtection(0))?
+        .saturating_add(1);
+    Ok((
+        Gva(u64::from((code.base as u32).wrapping_add(rip as u32))),
+        left,
+    ))
+}
+
+pub(crate) fn joined(first: Bytes, rest: Bytes) -> Bytes {
+    let mut whole = first;
+    let room = whole
+        .bytes
+        .iter_mut()
+        .take(MAX_BYTES)
+        .skip(usize::from(first.length));
+    let mut added = 0u8;
+    for (to, from) in room.zip(rest.as_slice()) {
+        *to = *from;
+        added = added.wrapping_add(1);
+    }
+    whole.length = whole.length.wrapping_add(added);
+    whole
+}

@@ -1,0 +1,127 @@
+//! PUSH, POP, CALL and JMP with a memory operand that is no memory.
+//!
+//! Owns the stack pointer's width and the checks of a near branch
+//! `[SDM 2A, "CALL—Call Procedure"; 2B, "POP", "PUSH"; ed. 085]`. Far branches are not
+//! emulated.
+
+use crate::MmioTarget;
+use crate::address::Base;
+use crate::instruction::{Instruction, StackOperation};
+use crate::mmio::{Machine, Outcome};
+use crate::place::Place;
+use crate::{mode, register};
+use skerry_words::{Access, AccessRights, Fault, Gpr, GuestMemory, GuestState, Segment, Width};
+
+impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
+    pub(crate) fn stack(
+        &mut self,
+        instruction: &Instruction,
+        operation: StackOperation,
+    ) -> Result<Outcome, Fault> {
+        match operation {
+            StackOperation::Push => self.push(instruction),
+            StackOperation::Pop => self.pop(instruction),
+            StackOperation::Call => self.call(instruction),
+            StackOperation::Jump => self.jump(instruction),
+        }
+    }
+
+    fn push(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let from = self.operand(instruction, Access::Read, 0)?;
+        let (to, pointer) = self.below_stack(instruction.width)?;
+        if !from.touches(self.device_page) && !to.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let value = self.read(from, instruction.width);
+        self.write(to, instruction.width, value);
+        self.set_stack_pointer(pointer);
+        Ok(Outcome::Finished)
+    }
+
+    fn pop(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let stack = stack_width(self.state);
+        let pointer = register::get(self.state, Gpr::Rsp, stack);
+        let from = self.place(Segment::Ss, pointer, width, Access::Read)?;
+        // An operand addressed by RSP is computed after the increment.
+        let by_stack_pointer = instruction.memory.base == Base::Register(Gpr::Rsp as u8);
+        let shift = if by_stack_pointer { width.bytes() } else { 0 };
+        let to = self.operand(instruction, Access::Write, shift)?;
+        if !from.touches(self.device_page) && !to.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let value = self.read(from, width);
+        self.write(to, width, value);
+        self.set_stack_pointer(pointer.wrapping_add(width.bytes()));
+        Ok(Outcome::Finished)
+    }
+
+    fn call(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let from = self.operand(instruction, Access::Read, 0)?;
+        let (to, pointer) = self.below_stack(width)?;
+        if !from.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let destination = self.read(from, width);
+        check_branch(self.state, destination)?;
+        let return_address = self.next_rip(instruction);
+        self.write(to, width, return_address);
+        self.set_stack_pointer(pointer);
+        self.state.rip = destination;
+        Ok(Outcome::Branched)
+    }
+
+    fn jump(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let from = self.operand(instruction, Access::Read, 0)?;
+        if !from.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let destination = self.read(from, instruction.width);
+        check_branch(self.state, destination)?;
+        self.state.rip = destination;
+        Ok(Outcome::Branched)
+    }
+
+    /// The place one value below the top of the stack, and the stack pointer there.
+    fn below_stack(&mut self, width: Width) -> Result<(Place, u64), Fault> {
+        let stack = stack_width(self.state);
+        let pointer = register::get(self.state, Gpr::Rsp, stack).wrapping_sub(width.bytes());
+        let pointer = pointer & stack.mask();
+        let place = self.place(Segment::Ss, pointer, width, Access::Write)?;
+        Ok((place, pointer))
+    }
+
+    fn set_stack_pointer(&mut self, pointer: u64) {
+        let stack = stack_width(self.state);
+        register::set(self.state, Gpr::Rsp, stack, pointer);
+    }
+}
+
+/// The width of the stack pointer: SS.B, or 64 bits in 64-bit code.
+fn stack_width(state: &GuestState) -> Width {
+    if mode::is_64_bit(state) {
+        Width::Qword
+    } else if state
+        .segment(Segment::Ss)
+        .rights
+        .contains(AccessRights::DEFAULT_32)
+    {
+        Width::Dword
+    } else {
+        Width::Word
+    }
+}
+
+fn check_branch(state: &GuestState, destination: u64) -> Result<(), Fault> {
+    let valid = if mode::is_64_bit(state) {
+        mode::is_canonical(state, destination)
+    } else {
+        destination <= u64::from(state.segment(Segment::Cs).limit)
+    };
+    if valid {
+        Ok(())
+    } else {
+        Err(Fault::GeneralProtection(0))
+    }
+}

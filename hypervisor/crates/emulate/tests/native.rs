@@ -1,0 +1,398 @@
+//! The emulator against the real CPU: the same instruction on the same registers, flags
+//! and bytes, once executed and once emulated.
+//!
+//! Runs on x86-64 Linux hosts; elsewhere it is empty.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{Ram, long_mode};
+use proptest::prelude::*;
+use skerry_emulate::decoder::{BitTest, Instruction, Operation, StackOperation, decode};
+use skerry_emulate::{Bytes, MmioTarget, mmio};
+use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Width};
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+const PAGE: usize = 4096;
+const DATA_PAGES: usize = 3;
+const STATUS_AND_DIRECTION: u64 = 0xcd5;
+/// Where the data pages are in the guest: apart, so that a page boundary matters.
+const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x9000_2000, 0xa000_1000];
+const CODE_GPA: u64 = 0x8_0000;
+
+/// What goes into and comes out of one execution.
+#[derive(Clone, Debug, PartialEq)]
+struct Machine {
+    gpr: [u64; 16],
+    flags: u64,
+    data: Vec<u8>,
+}
+
+/// A page of code, one of registers and some of data, all below 2 GiB so that absolute
+/// addressing reaches them without a register.
+struct Bench {
+    code: *mut u8,
+    context: *mut u64,
+    data: *mut u8,
+}
+
+// SAFETY: the mappings belong to the one Bench, which is used behind a mutex only.
+unsafe impl Send for Bench {}
+
+fn map_low(pages: usize) -> *mut u8 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh anonymous mapping aliases nothing.
+    let at = unsafe { libc::mmap(ptr::null_mut(), pages * PAGE, protection, flags, -1, 0) };
+    assert_ne!(at, libc::MAP_FAILED);
+    at.cast()
+}
+
+fn bench() -> MutexGuard<'static, Bench> {
+    static BENCH: OnceLock<Mutex<Bench>> = OnceLock::new();
+    let make = || {
+        Mutex::new(Bench {
+            code: map_low(1),
+            context: map_low(1).cast(),
+            data: map_low(DATA_PAGES),
+        })
+    };
+    BENCH
+        .get_or_init(make)
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Context slots: 0-15 registers in, 16 flags in, 17-32 registers out, 33 flags out,
+/// 34 the host's stack pointer.
+const FLAGS_IN: usize = 16;
+const OUT: usize = 17;
+const FLAGS_OUT: usize = 33;
+const HOST_STACK: usize = 34;
+
+impl Bench {
+    fn slot(&self, index: usize) -> [u8; 4] {
+        ((self.context as usize + index * 8) as u32).to_le_bytes()
+    }
+
+    /// MOV between a register and a context slot: 8Bh loads, 89h stores.
+    fn move_slot(&self, opcode: u8, register: u8, slot: usize) -> Vec<u8> {
+        let rex = 0x48 | (register >> 3) << 2;
+        let mut code = vec![rex, opcode, (register & 7) << 3 | 4, 0x25];
+        code.extend(self.slot(slot));
+        code
+    }
+
+    /// Everything before the instruction.
+    fn prologue(&self) -> Vec<u8> {
+        let mut code = vec![0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57];
+        code.extend(self.move_slot(0x89, 4, HOST_STACK));
+        code.extend([0xff, 0x34, 0x25]); // push [flags in]; popfq
+        code.extend(self.slot(FLAGS_IN));
+        code.push(0x9d);
+        for register in 0..16 {
+            code.extend(self.move_slot(0x8b, register, usize::from(register)));
+        }
+        code
+    }
+
+    /// Everything after it.
+    fn epilogue(&self) -> Vec<u8> {
+        let mut code = Vec::new();
+        for register in 0..16 {
+            code.extend(self.move_slot(0x89, register, OUT + usize::from(register)));
+        }
+        code.extend(self.move_slot(0x8b, 4, HOST_STACK));
+        code.extend([0x9c, 0x8f, 0x04, 0x25]); // pushfq; pop [flags out]; cld
+        code.extend(self.slot(FLAGS_OUT));
+        code.push(0xfc);
+        code.extend([
+            0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3,
+        ]);
+        code
+    }
+
+    fn instruction_at(&self) -> u64 {
+        self.code as u64 + self.prologue().len() as u64
+    }
+
+    fn protect(&self, protection: i32) {
+        // SAFETY: the page is this bench's own.
+        let failed = unsafe { libc::mprotect(self.code.cast(), PAGE, protection) };
+        assert_eq!(failed, 0);
+    }
+
+    /// Executes `instruction`, whose memory operands lie in the data pages.
+    fn execute(&self, instruction: &[u8], before: &Machine) -> Machine {
+        let code = [self.prologue(), instruction.to_vec(), self.epilogue()].concat();
+        self.protect(libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: the code page is writable now and larger than the code.
+        unsafe { ptr::copy_nonoverlapping(code.as_ptr(), self.code, code.len()) };
+        self.protect(libc::PROT_READ | libc::PROT_EXEC);
+        // SAFETY: the data pages are as long as `before.data`.
+        unsafe { ptr::copy_nonoverlapping(before.data.as_ptr(), self.data, before.data.len()) };
+        // SAFETY: the context page is ours, writable and long enough.
+        let context = unsafe { std::slice::from_raw_parts_mut(self.context, 64) };
+        context[..16].copy_from_slice(&before.gpr);
+        context[FLAGS_IN] = before.flags;
+        // SAFETY: the code keeps the calling convention: it saves and restores the
+        // registers and the stack pointer, and touches the context and data pages only.
+        let run: extern "C" fn() = unsafe { std::mem::transmute(self.code) };
+        run();
+        let mut data = vec![0; before.data.len()];
+        // SAFETY: the data pages are as long as `data`.
+        unsafe { ptr::copy_nonoverlapping(self.data, data.as_mut_ptr(), data.len()) };
+        // SAFETY: the context page is ours; the code has filled it.
+        let context = unsafe { std::slice::from_raw_parts(self.context, 64) };
+        Machine {
+            gpr: context[OUT..OUT + 16].try_into().unwrap(),
+            flags: context[FLAGS_OUT] & STATUS_AND_DIRECTION,
+            data,
+        }
+    }
+}
+
+/// The data pages as a device.
+struct Device(Vec<u8>);
+
+impl Device {
+    fn index(at: Gpa) -> usize {
+        let page = DATA_GPA.iter().position(|page| *page == at.page_start().0);
+        page.expect("an access outside of the data pages") * PAGE + at.page_offset() as usize
+    }
+}
+
+impl MmioTarget for Device {
+    fn read(&mut self, at: Gpa, width: Width) -> u64 {
+        let bytes = &self.0[Self::index(at)..][..width.bytes() as usize];
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
+    fn write(&mut self, at: Gpa, width: Width, value: u64) {
+        let bytes = &value.to_le_bytes()[..width.bytes() as usize];
+        self.0[Self::index(at)..][..bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// Emulates `code` at the same addresses. Where the emulator leaves elements on other
+/// pages to the guest, the exit is repeated for the next page.
+fn emulate(bench: &Bench, code: &[u8], before: &Machine, exit: Access) -> (Machine, u64) {
+    let mut ram = Ram::new();
+    let at = bench.instruction_at();
+    ram.map(at & !0xfff, CODE_GPA, 0x23);
+    ram.put(CODE_GPA + (at & 0xfff), code);
+    for (page, gpa) in DATA_GPA.iter().enumerate() {
+        ram.map(bench.data as u64 + (page * PAGE) as u64, *gpa, 0x63);
+    }
+    let mut state: GuestState = long_mode();
+    (state.gpr, state.rip, state.rflags) = (before.gpr, at, before.flags | 2);
+    let mut device = Device(before.data.clone());
+    for turn in 0..200 {
+        let page = turn % DATA_PAGES;
+        let access = MemoryAccess {
+            gpa: Gpa(DATA_GPA[page] + 8),
+            access: exit,
+            gva: (turn % 2 == 0).then(|| Gva(bench.data as u64 + (page * PAGE) as u64 + 8)),
+            during_walk: false,
+        };
+        mmio(&mut state, &mut ram, access, &mut device).unwrap();
+        if state.rip != at {
+            break;
+        }
+    }
+    let after = Machine {
+        gpr: state.gpr,
+        flags: state.rflags & STATUS_AND_DIRECTION,
+        data: device.0,
+    };
+    (after, state.rip)
+}
+
+/// Flags the architecture leaves undefined after an instruction.
+fn undefined_flags(instruction: &Instruction) -> u64 {
+    use skerry_emulate::decoder::Alu;
+    const ADJUST: u64 = 1 << 4;
+    match instruction.operation {
+        Operation::BitTest(_) => 0x894,
+        Operation::Test => ADJUST,
+        Operation::Alu(Alu::And | Alu::Or | Alu::Xor) => ADJUST,
+        Operation::AluToRegister(Alu::And | Alu::Or | Alu::Xor) => ADJUST,
+        _ => 0,
+    }
+}
+
+fn compare(code: &[u8], mut before: Machine, exit: Access) -> Result<(), TestCaseError> {
+    let bench = bench();
+    let instruction = decode(&Bytes::new(code), Width::Qword).unwrap();
+    let length = usize::from(instruction.length);
+    let end = bench.instruction_at() + length as u64;
+    let base = bench.data as u64;
+    for register in [3, 4, 6, 7] {
+        before.gpr[register] = before.gpr[register].wrapping_add(base);
+    }
+    if let Operation::Stack(StackOperation::Call | StackOperation::Jump) = instruction.operation {
+        let operand = (before.gpr[3] - base) as usize + DISPLACEMENT;
+        before.data[operand..operand + 8].copy_from_slice(&end.to_le_bytes());
+    }
+    let mut native = bench.execute(&code[..length], &before);
+    let (mut emulated, rip) = emulate(&bench, code, &before, exit);
+    native.flags &= !undefined_flags(&instruction);
+    emulated.flags &= !undefined_flags(&instruction);
+    prop_assert_eq!(rip, end);
+    prop_assert_eq!(native.gpr, emulated.gpr, "{:x?}", instruction);
+    prop_assert_eq!(native.flags, emulated.flags, "{:x?}", instruction);
+    prop_assert!(native.data == emulated.data, "{:x?}", instruction);
+    Ok(())
+}
+
+const DISPLACEMENT: usize = 0x10;
+
+/// Opcodes with a ModRM operand.
+fn opcode() -> impl Strategy<Value = Vec<u8>> {
+    let arithmetic = (0u8..0x40).prop_map(|byte| vec![byte & !4]);
+    let one = prop::sample::select(vec![
+        0x63u8, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8f, 0xc6, 0xc7,
+        0xf6, 0xf7, 0xfe, 0xff,
+    ]);
+    let two = prop::sample::select(vec![
+        0xa3u8, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1, 0xc3,
+    ]);
+    let swapping = std::is_x86_feature_detected!("movbe");
+    let three = (0xf0u8..0xf2).prop_map(move |byte| {
+        if swapping {
+            vec![0x0f, 0x38, byte]
+        } else {
+            vec![0x89]
+        }
+    });
+    prop_oneof![
+        3 => arithmetic,
+        5 => one.prop_map(|byte| vec![byte]),
+        4 => two.prop_map(|byte| vec![0x0f, byte]),
+        1 => three,
+    ]
+}
+
+/// Values that make flags interesting.
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        2 => any::<u64>(),
+        1 => prop::sample::select(vec![
+            0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
+            1 << 63, u64::MAX >> 1, u64::MAX,
+        ]),
+    ]
+}
+
+/// Registers and flags; bases are offsets in the data pages until they are placed.
+fn machine() -> impl Strategy<Value = Machine> {
+    let offset = prop_oneof![0x400u64..0x2b00, 0xff0u64..0x1010, 0x1fe8u64..0x2008];
+    let offsets = prop::array::uniform4(offset);
+    let data = prop::collection::vec(value(), DATA_PAGES * PAGE / 8);
+    (prop::array::uniform16(value()), offsets, any::<u64>(), data).prop_map(
+        |(mut gpr, offsets, flags, words)| {
+            for (register, offset) in [3, 4, 6, 7].into_iter().zip(offsets) {
+                gpr[register] = offset;
+            }
+            let data = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            Machine {
+                gpr,
+                flags: flags & STATUS_AND_DIRECTION & !0x400,
+                data,
+            }
+        },
+    )
+}
+
+fn exit() -> impl Strategy<Value = Access> {
+    prop_oneof![Just(Access::Read), Just(Access::Write)]
+}
+
+/// Locked accesses across cache lines are slow or forbidden on some hosts.
+fn locks(instruction: &Instruction, prefix: &[u8]) -> bool {
+    prefix.contains(&0xf0) || instruction.operation == Operation::Exchange
+}
+
+/// Bit offsets of registers stay within the data pages.
+fn bounded_bits(instruction: &Instruction, machine: &mut Machine) {
+    use skerry_emulate::decoder::Source;
+    if let (Operation::BitTest(_), Source::Register(register)) =
+        (instruction.operation, instruction.source)
+        && ![3, 4].contains(&register.number)
+    {
+        let slot = &mut machine.gpr[usize::from(register.number)];
+        *slot = (*slot as i64 % 4096) as u64;
+    }
+}
+
+fn is_fit(instruction: &Instruction) -> bool {
+    use skerry_emulate::decoder::Source;
+    // A bit offset that is an address leads out of the data pages.
+    !matches!(
+        (instruction.operation, instruction.source),
+        (Operation::BitTest(BitTest::Test | BitTest::Set | BitTest::Reset | BitTest::Complement),
+            Source::Register(register)) if [3, 4, 6, 7].contains(&register.number)
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn instructions_do_what_the_cpu_does(
+        prefix in prop::sample::select(vec![&[][..], &[], &[], &[0x66], &[0xf0], &[0xf0, 0x66]]),
+        rex in prop::sample::select(vec![0u8, 0, 0x40, 0x44, 0x48, 0x4c]),
+        opcode in opcode(),
+        digit in 0u8..8,
+        immediate in any::<[u8; 4]>(),
+        machine in machine(),
+        exit in exit(),
+    ) {
+        let mut machine = machine;
+        let mut code = prefix.to_vec();
+        code.extend(Some(rex).filter(|rex| *rex != 0));
+        code.extend(opcode);
+        code.extend([0x43 | digit << 3, DISPLACEMENT as u8]);
+        code.extend(immediate);
+        let decoded = decode(&Bytes::new(&code), Width::Qword).ok().filter(is_fit);
+        if let Some(instruction) = decoded {
+            if locks(&instruction, prefix) {
+                machine.gpr[3] &= !7;
+            }
+            bounded_bits(&instruction, &mut machine);
+            compare(&code, machine, exit)?;
+        }
+    }
+
+    #[test]
+    fn string_instructions_do_what_the_cpu_does(
+        prefix in prop::sample::select(vec![&[][..], &[0x66], &[0xf3], &[0xf2], &[0xf3, 0x66]]),
+        rex in prop::sample::select(vec![0u8, 0x48]),
+        opcode in prop::sample::select(vec![
+            0xa4u8, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
+        ]),
+        count in 0u64..60,
+        down in any::<bool>(),
+        same in any::<bool>(),
+        machine in machine(),
+        exit in exit(),
+    ) {
+        let mut machine = machine;
+        machine.gpr[1] = count;
+        machine.flags |= if down { 0x400 } else { 0 };
+        if same {
+            // So that REPE goes on for a while.
+            machine.data.fill(0x77);
+            machine.gpr[0] = 0x7777_7777_7777_7777;
+        }
+        let mut code = prefix.to_vec();
+        code.extend(Some(rex).filter(|rex| *rex != 0));
+        code.extend([opcode, 0x90, 0x90]);
+        compare(&code, machine, exit)?;
+    }
+}

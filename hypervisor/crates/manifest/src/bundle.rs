@@ -1,0 +1,267 @@
+//! The bundle: one cpio archive with the manifest and every file it names.
+//!
+//! Owns reading it, from bytes that a boot loader put into memory and nobody vouches for:
+//! whatever they are, the answer is a [`Bundle`] whose files are all there, or a
+//! [`BundleError`]. The format is cpio "newc", so `cpio -t` lists one; its first member is
+//! the manifest, as the magic `SKRY`, a little-endian `u32` version, and postcard.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use crate::{CheckError, Manifest, VmManifest};
+
+/// The version of the manifest's encoding. Any change to the types changes it.
+pub const VERSION: u32 = 1;
+/// The name of the archive's first member.
+pub const MANIFEST_NAME: &str = "manifest";
+pub(crate) const MAGIC: [u8; 4] = *b"SKRY";
+
+/// Why bytes are no bundle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BundleError {
+    /// There is no cpio archive, or its first member is not the manifest.
+    NoManifest,
+    /// The manifest does not start with the magic and a version.
+    NoVersion,
+    /// It was written by another version of Skerry.
+    Version(u32),
+    /// The manifest's bytes make no sense.
+    Manifest(postcard::Error),
+    /// The manifest holds a value that is not allowed.
+    Check(CheckError),
+    /// A VM names a file that is not in the archive, or not whole.
+    Absent {
+        /// The VM.
+        vm: String,
+        /// The file.
+        file: String,
+    },
+}
+
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoManifest => write!(
+                f,
+                "the bundle is no cpio archive that starts with a manifest; \
+                 load the file that `cargo xtask image` wrote"
+            ),
+            Self::NoVersion => write!(f, "the bundle's manifest has no version"),
+            Self::Version(found) => write!(
+                f,
+                "the bundle has version {found}, this hypervisor reads version {VERSION}; \
+                 build both with one `cargo xtask`"
+            ),
+            Self::Manifest(error) => write!(f, "the bundle's manifest is damaged: {error}"),
+            Self::Check(error) => write!(f, "the bundle's manifest is refused: {error}"),
+            Self::Absent { vm, file } => write!(
+                f,
+                "vm \"{vm}\": the bundle has no whole file \"{file}\"; it may be truncated"
+            ),
+        }
+    }
+}
+
+/// A manifest and the files it names.
+#[derive(Clone, Debug)]
+pub struct Bundle<'a> {
+    /// What to run.
+    pub manifest: Manifest,
+    files: Vec<(&'a str, &'a [u8])>,
+}
+
+impl<'a> Bundle<'a> {
+    /// Reads a bundle. Bytes after the archive's end are ignored, as boot loaders pad.
+    ///
+    /// # Errors
+    /// Whatever keeps these bytes from being a whole bundle of this version.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BundleError> {
+        let mut members = cpio_reader::iter_files(bytes);
+        let manifest = members
+            .next()
+            .filter(|member| member.name() == MANIFEST_NAME)
+            .ok_or(BundleError::NoManifest)?;
+        let manifest = decode(manifest.file())?;
+        let files = members.map(|member| (member.name(), member.file()));
+        let bundle = Self {
+            manifest,
+            files: files.collect(),
+        };
+        bundle
+            .manifest
+            .vms
+            .iter()
+            .try_for_each(|vm| bundle.check_files(vm))?;
+        Ok(bundle)
+    }
+
+    /// The content of the file with this name.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&'a [u8]> {
+        let (_, bytes) = self.files.iter().find(|(found, _)| *found == name)?;
+        Some(bytes)
+    }
+
+    fn check_files(&self, vm: &VmManifest) -> Result<(), BundleError> {
+        let mut named = core::iter::once(&vm.kernel).chain(&vm.initrd);
+        match named.find(|name| self.file(name).is_none()) {
+            Some(absent) => Err(BundleError::Absent {
+                vm: vm.name.clone(),
+                file: absent.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Manifest, BundleError> {
+    let rest = bytes.strip_prefix(&MAGIC).ok_or(BundleError::NoVersion)?;
+    let (version, body) = rest.split_first_chunk().ok_or(BundleError::NoVersion)?;
+    match u32::from_le_bytes(*version) {
+        VERSION => {}
+        other => return Err(BundleError::Version(other)),
+    }
+    let manifest: Manifest = postcard::from_bytes(body).map_err(BundleError::Manifest)?;
+    manifest.check().map_err(BundleError::Check)?;
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+    use super::*;
+    use crate::{ImageKind, OnExit, PortWrite, WriteError, write_bundle};
+    use alloc::{string::ToString, vec};
+    use proptest::prelude::*;
+
+    const FILES: [(&str, &[u8]); 4] = [
+        ("kernel-a", b"one kernel"),
+        ("kernel-b", b"one kernel"),
+        ("initrd", b"a disk"),
+        ("unused", b"nobody names me"),
+    ];
+
+    fn manifest() -> Manifest {
+        let vm = |name: &str, kernel: &str| {
+            VmManifest::new(name.to_string(), 64 << 20, kernel.to_string())
+        };
+        let beta = VmManifest {
+            initrd: Some("initrd".to_string()),
+            cmdline: "console=ttyS0".to_string(),
+            kind: ImageKind::LinuxBzImage,
+            on_exit: OnExit::Restart,
+            ..vm("beta", "kernel-b")
+        };
+        Manifest {
+            power_off: vec![PortWrite {
+                port: 0x8900,
+                width_bytes: 1,
+                value: 0x53,
+            }],
+            attach: None,
+            vms: vec![vm("alpha", "kernel-a"), beta],
+        }
+    }
+
+    /// An archive whose first member, `manifest`, holds these bytes.
+    fn archive(head: &[u8]) -> Vec<u8> {
+        let member = cpio::NewcBuilder::new(MANIFEST_NAME).mode(0o100_644);
+        cpio::write_cpio([(member, std::io::Cursor::new(head))].into_iter(), vec![]).unwrap()
+    }
+
+    #[test]
+    fn a_written_bundle_reads_back_with_its_files() {
+        let bytes = write_bundle(&manifest(), &FILES).unwrap();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let beta = &bundle.manifest.vms[1];
+        assert_eq!(bundle.file(&beta.kernel), Some(&b"one kernel"[..]));
+        assert_eq!(bundle.file("initrd"), Some(&b"a disk"[..]));
+        assert_eq!(beta.cmdline, "console=ttyS0");
+        assert_eq!(bundle.manifest.power_off, manifest().power_off);
+    }
+
+    #[test]
+    fn one_content_is_stored_once_and_a_file_nobody_names_is_not_stored() {
+        let bytes = write_bundle(&manifest(), &FILES).unwrap();
+        let names: Vec<_> = cpio_reader::iter_files(&bytes).map(|m| m.name()).collect();
+        assert_eq!(names, [MANIFEST_NAME, "kernel-a", "initrd"]);
+    }
+
+    #[test]
+    fn zeros_after_the_archive_do_no_harm() {
+        let mut bytes = write_bundle(&manifest(), &FILES).unwrap();
+        bytes.extend([0; 5000]);
+        assert!(Bundle::parse(&bytes).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_refused_by_writer_and_reader() {
+        let error = write_bundle(&manifest(), &FILES[..2]).unwrap_err();
+        let WriteError::Refused(BundleError::Absent { vm, file }) = error else {
+            unreachable!("{error}")
+        };
+        assert_eq!((vm.as_str(), file.as_str()), ("beta", "initrd"));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let refused = Bundle::parse(&archive(b"SKRY\x07\0\0\0whatever")).unwrap_err();
+        assert_eq!(refused, BundleError::Version(7));
+        assert!(refused.to_string().contains("version 7"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_bundle_are_refused() {
+        let refused = |bytes: &[u8]| Bundle::parse(bytes).unwrap_err();
+        assert_eq!(refused(b""), BundleError::NoManifest);
+        assert_eq!(refused(&[0; 4096]), BundleError::NoManifest);
+        assert_eq!(refused(&archive(b"")), BundleError::NoVersion);
+        assert_eq!(refused(&archive(b"SKRY\x01")), BundleError::NoVersion);
+        let cut = refused(&archive(b"SKRY\x01\0\0\0\x01"));
+        assert!(matches!(cut, BundleError::Manifest(_)), "{cut}");
+    }
+
+    #[test]
+    fn a_manifest_with_a_value_outside_its_range_is_refused() {
+        let mut manifest = manifest();
+        manifest.vms[0].memory_bytes = 12;
+        let refused = write_bundle(&manifest, &FILES).unwrap_err();
+        assert!(
+            refused.to_string().contains("vm \"alpha\": key `memory`"),
+            "{refused}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_bundle_cut_before_its_trailer_is_refused(cut in any::<prop::sample::Index>()) {
+            let bytes = write_bundle(&manifest(), &FILES).unwrap();
+            // The last file's content ends at most 3 bytes of padding and one trailer
+            // (header, name, padding) before the end.
+            let end = bytes.len() - (110 + 14) - 2;
+            prop_assert!(Bundle::parse(&bytes[..cut.index(end)]).is_err());
+        }
+
+        #[test]
+        fn no_damage_makes_the_reader_panic(
+            at in any::<prop::sample::Index>(),
+            with in prop::collection::vec(any::<u8>(), 1..16),
+        ) {
+            let mut bytes = write_bundle(&manifest(), &FILES).unwrap();
+            let start = at.index(bytes.len() - with.len());
+            bytes[start..start + with.len()].copy_from_slice(&with);
+            if let Ok(bundle) = Bundle::parse(&bytes) {
+                prop_assert_eq!(bundle.manifest.check(), Ok(()));
+            }
+        }
+
+        #[test]
+        fn no_manifest_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Bundle::parse(&archive(&[&b"SKRY\x01\0\0\0"[..], &body].concat()));
+        }
+    }
+}

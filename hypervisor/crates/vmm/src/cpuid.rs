@@ -1,0 +1,437 @@
+//! The CPUID leaves a guest sees.
+//!
+//! Built once per VM from the physical CPU's leaves: a feature is shown only where it
+//! works in a guest, so every mask below is a promise. An exit is a table look-up.
+//! Bits are those of `[SDM 2A, "CPUID—CPU Identification", ed. 085]` and
+//! `[APM 3, "Obtaining Processor Information Via the CPUID Instruction", rev. 3.36]`.
+
+use alloc::vec::Vec;
+use skerry_words::{Gpr, GuestState};
+
+use crate::hypercall::{HYPERCALL_VERSION, SIGNATURE};
+use crate::xstate;
+
+/// EAX, EBX, ECX, EDX of one leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuidRegisters {
+    /// EAX.
+    pub eax: u32,
+    /// EBX.
+    pub ebx: u32,
+    /// ECX.
+    pub ecx: u32,
+    /// EDX.
+    pub edx: u32,
+}
+
+/// First leaf of the hypervisor range.
+pub const HYPERVISOR_BASE: u32 = 0x4000_0000;
+const EXTENDED_BASE: u32 = 0x8000_0000;
+const HIGHEST_BASIC: u32 = 0x16;
+const HIGHEST_EXTENDED: u32 = 8;
+const XSTATE_LEAF: u32 = 0xd;
+
+/// Leaf 1 ECX: SSE3, PCLMULQDQ, SSSE3, FMA, CX16, PCID, SSE4.1, SSE4.2, MOVBE, POPCNT, AES,
+/// XSAVE, AVX, F16C. Not RDRAND: its values differ from run to run.
+const LEAF1_ECX: u32 = (1 << 0)
+    | (1 << 1)
+    | (1 << 9)
+    | (1 << 12)
+    | (1 << 13)
+    | (1 << 17)
+    | (1 << 19)
+    | (1 << 20)
+    | (1 << 22)
+    | (1 << 23)
+    | (1 << 25)
+    | (1 << 26)
+    | (1 << 28)
+    | (1 << 29);
+const LEAF1_ECX_XSAVE: u32 = 1 << 26;
+const LEAF1_ECX_OSXSAVE: u32 = 1 << 27;
+const LEAF1_ECX_HYPERVISOR: u32 = 1 << 31;
+/// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFSH, MMX,
+/// FXSR, SSE, SSE2, SS. Not APIC, MTRR, MCE, MCA: there are none in the virtual platform.
+const LEAF1_EDX: u32 = 0x1f
+    | (1 << 5)
+    | (1 << 6)
+    | (1 << 8)
+    | (1 << 11)
+    | (1 << 13)
+    | (1 << 15)
+    | (1 << 16)
+    | (1 << 17)
+    | (1 << 19)
+    | (1 << 23)
+    | (1 << 24)
+    | (1 << 25)
+    | (1 << 26)
+    | (1 << 27);
+/// Leaf 7 EBX: FSGSBASE, BMI1, AVX2, FDP, SMEP, BMI2, ERMS, INVPCID, FCS/FDS, AVX512F, DQ,
+/// ADX, SMAP, IFMA, CLFLUSHOPT, CLWB, CD, SHA, BW, VL. Not RDSEED, HLE, RTM, MPX, PQM, SGX.
+const LEAF7_EBX: u32 = (1 << 0)
+    | (1 << 3)
+    | (1 << 5)
+    | (1 << 6)
+    | (1 << 7)
+    | (1 << 8)
+    | (1 << 9)
+    | (1 << 10)
+    | (1 << 13)
+    | (1 << 16)
+    | (1 << 17)
+    | (1 << 19)
+    | (1 << 20)
+    | (1 << 21)
+    | (1 << 23)
+    | (1 << 24)
+    | (1 << 28)
+    | (1 << 29)
+    | (1 << 30)
+    | (1 << 31);
+const LEAF7_EBX_AVX512: u32 =
+    (1 << 16) | (1 << 17) | (1 << 21) | (1 << 28) | (1 << 30) | (1 << 31);
+const LEAF7_EBX_INVPCID: u32 = 1 << 10;
+/// Leaf 7 ECX: AVX512 VBMI, UMIP, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ, RDPID.
+const LEAF7_ECX: u32 = (1 << 1)
+    | (1 << 2)
+    | (1 << 6)
+    | (1 << 8)
+    | (1 << 9)
+    | (1 << 10)
+    | (1 << 11)
+    | (1 << 12)
+    | (1 << 14)
+    | (1 << 22);
+const LEAF7_ECX_RDPID: u32 = 1 << 22;
+/// Leaf 7 EDX: fast short REP MOV.
+const LEAF7_EDX: u32 = 1 << 4;
+/// Leaf Dh.1 EAX: XSAVEOPT, XSAVEC, XGETBV with ECX = 1. Not XSAVES.
+const LEAF_D1_EAX: u32 = 0b111;
+/// Leaf 80000001h ECX: LAHF, ABM, SSE4A, misaligned SSE, PREFETCHW.
+const EXTENDED1_ECX: u32 = (1 << 0) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8);
+/// Leaf 80000001h EDX: SYSCALL, NX, MMXEXT, 1 GiB pages, RDTSCP, LM, and the copies of leaf 1
+/// that AMD keeps here.
+const EXTENDED1_EDX: u32 =
+    (1 << 11) | (1 << 20) | (1 << 22) | (1 << 26) | (1 << 27) | (1 << 29) | AMD_COPIES;
+const EXTENDED1_EDX_RDTSCP: u32 = 1 << 27;
+const AMD_COPIES: u32 = 0x0183_f1ff & LEAF1_EDX;
+
+/// What the virtualization hardware lets a guest execute, beyond what CPUID tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GuestAbilities {
+    /// RDTSCP and RDPID work in a guest.
+    pub rdtscp: bool,
+    /// INVPCID works in a guest.
+    pub invpcid: bool,
+}
+
+/// The leaves of one VM.
+#[derive(Clone, Debug)]
+pub struct CpuidTable {
+    basic: Vec<CpuidRegisters>,
+    extended: Vec<CpuidRegisters>,
+    hypervisor: [CpuidRegisters; 2],
+    cache: Vec<CpuidRegisters>,
+    xstate: xstate::Layout,
+    xstate_features: u32,
+    is_intel: bool,
+}
+
+impl CpuidTable {
+    /// Builds the table from the physical CPU's `leaf(leaf, subleaf)` and the frequency of
+    /// the time-stamp counter in Hz.
+    pub fn new(
+        leaf: &mut impl FnMut(u32, u32) -> CpuidRegisters,
+        abilities: GuestAbilities,
+        tsc_hz: u64,
+    ) -> Self {
+        let highest = leaf(0, 0).eax.min(HIGHEST_BASIC);
+        let xstate = xstate::Layout::new(leaf);
+        let mut basic: Vec<_> = (0..=highest)
+            .map(|number| basic_leaf(number, leaf(number, 0), abilities, xstate, tsc_hz))
+            .collect();
+        if let Some(first) = basic.first_mut() {
+            first.eax = highest;
+        }
+        let top = leaf(EXTENDED_BASE, 0).eax & 0xffff;
+        let extended = (0..=top.min(HIGHEST_EXTENDED))
+            .map(|number| {
+                extended_leaf(number, leaf(EXTENDED_BASE | number, 0), abilities)
+            })
+            .collect();
+        let cache = (0..4).map(|subleaf| private_cache(leaf(4, subleaf))).collect();
+        let features = leaf(XSTATE_LEAF, 1).eax & LEAF_D1_EAX;
+        let is_intel = leaf(0, 0).ecx == u32::from_le_bytes(*b"ntel");
+        let hypervisor = hypervisor_leaves();
+        Self { basic, extended, hypervisor, cache, xstate, xstate_features: features, is_intel }
+    }
+
+    /// The bits a guest may set in XCR0.
+    #[must_use]
+    pub fn permitted_xcr0(&self) -> u64 {
+        self.xstate.permitted()
+    }
+
+    pub(crate) fn xstate(&self) -> &xstate::Layout {
+        &self.xstate
+    }
+
+    /// One leaf, as a guest with this CR4 and XCR0 sees it.
+    #[inline]
+    #[must_use]
+    pub fn look_up(&self, leaf: u32, subleaf: u32, cr4: u64, xcr0: u64) -> CpuidRegisters {
+        let table = match leaf >> 28 {
+            0 => self.basic.get(leaf as usize),
+            4 => self.hypervisor.get((leaf & 0x0fff_ffff) as usize),
+            8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
+            _ => None,
+        };
+        let Some(registers) = table.copied() else { return self.out_of_range() };
+        match leaf {
+            1 => with_osxsave(registers, cr4),
+            4 => self.cache.get(subleaf as usize).copied().unwrap_or_default(),
+            7 if subleaf > 0 => CpuidRegisters::default(),
+            XSTATE_LEAF => self.xstate_leaf(subleaf, xcr0),
+            _ => registers,
+        }
+    }
+
+    /// Intel answers a leaf past the end with the highest basic leaf, AMD with zeros
+    /// `[SDM 2A, "CPUID—CPU Identification", ed. 085]`.
+    fn out_of_range(&self) -> CpuidRegisters {
+        match self.basic.last() {
+            Some(last) if self.is_intel => *last,
+            _ => CpuidRegisters::default(),
+        }
+    }
+
+    fn xstate_leaf(&self, subleaf: u32, xcr0: u64) -> CpuidRegisters {
+        match subleaf {
+            0 => self.xstate.leaf(xcr0),
+            1 => CpuidRegisters { eax: self.xstate_features, ..CpuidRegisters::default() },
+            _ => self.xstate.component(subleaf),
+        }
+    }
+
+    /// A basic leaf as it stands in the table.
+    pub(crate) fn leaf(&self, number: u32) -> CpuidRegisters {
+        self.basic.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// Answers a CPUID exit.
+    #[inline]
+    pub fn answer(&self, state: &mut GuestState) {
+        let leaf = state.get(Gpr::Rax) as u32;
+        let subleaf = state.get(Gpr::Rcx) as u32;
+        let registers = self.look_up(leaf, subleaf, state.cr4, state.xcr0);
+        state.set(Gpr::Rax, u64::from(registers.eax));
+        state.set(Gpr::Rbx, u64::from(registers.ebx));
+        state.set(Gpr::Rcx, u64::from(registers.ecx));
+        state.set(Gpr::Rdx, u64::from(registers.edx));
+        state.advance();
+    }
+}
+
+fn with_osxsave(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {
+    if cr4 & crate::control::CR4_OSXSAVE != 0 {
+        registers.ecx |= LEAF1_ECX_OSXSAVE;
+    }
+    registers
+}
+
+fn basic_leaf(
+    number: u32,
+    host: CpuidRegisters,
+    abilities: GuestAbilities,
+    xstate: xstate::Layout,
+    tsc_hz: u64,
+) -> CpuidRegisters {
+    match number {
+        0 | 2 => host,
+        1 => feature_leaf(host, xstate),
+        7 => structured_leaf(host, abilities, xstate),
+        // Filled by subleaf: cache parameters and extended state.
+        4 | XSTATE_LEAF => CpuidRegisters::default(),
+        0x15 => tsc_leaf(tsc_hz),
+        0x16 => frequency_leaf(tsc_hz),
+        // Serial number, MONITOR, power, PMU, topology, trace: not in this virtual CPU.
+        _ => CpuidRegisters::default(),
+    }
+}
+
+/// Leaf 1: one logical processor with APIC ID 0, CLFLUSH line size as the host's.
+fn feature_leaf(host: CpuidRegisters, xstate: xstate::Layout) -> CpuidRegisters {
+    let mut ecx = (host.ecx & LEAF1_ECX) | LEAF1_ECX_HYPERVISOR;
+    if xstate.permitted() == 0 {
+        ecx &= !LEAF1_ECX_XSAVE;
+    }
+    let ebx = (host.ebx & 0xff00) | 0x0001_0000;
+    CpuidRegisters { eax: host.eax, ebx, ecx, edx: host.edx & LEAF1_EDX }
+}
+
+fn structured_leaf(
+    host: CpuidRegisters,
+    abilities: GuestAbilities,
+    xstate: xstate::Layout,
+) -> CpuidRegisters {
+    let mut ebx = host.ebx & LEAF7_EBX;
+    let mut ecx = host.ecx & LEAF7_ECX;
+    if !abilities.invpcid {
+        ebx &= !LEAF7_EBX_INVPCID;
+    }
+    if !abilities.rdtscp {
+        ecx &= !LEAF7_ECX_RDPID;
+    }
+    if !xstate.has_avx512() {
+        ebx &= !LEAF7_EBX_AVX512;
+    }
+    CpuidRegisters { eax: 0, ebx, ecx, edx: host.edx & LEAF7_EDX }
+}
+
+/// Leaf 15h: the time-stamp counter's frequency as a crystal of at most 2^32 - 1 Hz times a
+/// small ratio, so that a guest need not calibrate it.
+fn tsc_leaf(tsc_hz: u64) -> CpuidRegisters {
+    let ratio = 16;
+    let crystal = u32::try_from(tsc_hz.wrapping_div(ratio)).unwrap_or(0);
+    CpuidRegisters { eax: 1, ebx: ratio as u32, ecx: crystal, edx: 0 }
+}
+
+/// Leaf 16h: base and maximum frequency in MHz, bus at 100 MHz.
+fn frequency_leaf(tsc_hz: u64) -> CpuidRegisters {
+    let mhz = (tsc_hz.wrapping_div(1_000_000) & 0xffff) as u32;
+    CpuidRegisters { eax: mhz, ebx: mhz, ecx: 100, edx: 0 }
+}
+
+/// A cache description shared by nobody: one core, one thread.
+fn private_cache(host: CpuidRegisters) -> CpuidRegisters {
+    if host.eax & 0x1f == 0 {
+        return CpuidRegisters::default();
+    }
+    CpuidRegisters { eax: host.eax & 0x3fff, ..host }
+}
+
+fn extended_leaf(
+    number: u32,
+    host: CpuidRegisters,
+    abilities: GuestAbilities,
+) -> CpuidRegisters {
+    match number {
+        0 => CpuidRegisters { eax: EXTENDED_BASE | (host.eax & 0xffff).min(HIGHEST_EXTENDED), ..host },
+        1 => {
+            let mut edx = host.edx & EXTENDED1_EDX;
+            if !abilities.rdtscp {
+                edx &= !EXTENDED1_EDX_RDTSCP;
+            }
+            CpuidRegisters { eax: host.eax, ebx: 0, ecx: host.ecx & EXTENDED1_ECX, edx }
+        }
+        // The brand string and cache descriptions.
+        2..=6 => host,
+        // Only the invariant time-stamp counter.
+        7 => CpuidRegisters { edx: host.edx & (1 << 8), ..CpuidRegisters::default() },
+        // Physical and linear address widths.
+        8 => CpuidRegisters { eax: host.eax & 0xffff, ..CpuidRegisters::default() },
+        _ => CpuidRegisters::default(),
+    }
+}
+
+/// 40000000h: the signature and highest leaf; 40000001h: the hypercall table's version.
+fn hypervisor_leaves() -> [CpuidRegisters; 2] {
+    let word = |at: usize| {
+        let mut bytes = [0; 4];
+        for (to, from) in bytes.iter_mut().zip(SIGNATURE.iter().skip(at)) {
+            *to = *from;
+        }
+        u32::from_le_bytes(bytes)
+    };
+    [
+        CpuidRegisters { eax: HYPERVISOR_BASE | 1, ebx: word(0), ecx: word(4), edx: word(8) },
+        CpuidRegisters { eax: HYPERCALL_VERSION, ..CpuidRegisters::default() },
+    ]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    /// A CPU with everything: every bit of every leaf.
+    fn everything(leaf: u32, subleaf: u32) -> CpuidRegisters {
+        match (leaf, subleaf) {
+            (0, _) => CpuidRegisters {
+                eax: 0x20,
+                ebx: u32::from_le_bytes(*b"Genu"),
+                edx: u32::from_le_bytes(*b"ineI"),
+                ecx: u32::from_le_bytes(*b"ntel"),
+            },
+            (0xd, 0) => CpuidRegisters { eax: 0x2ff, ebx: 0xa88, ecx: 0xa88, edx: 0 },
+            (0xd, 2) => CpuidRegisters { eax: 256, ebx: 576, ecx: 0, edx: 0 },
+            (0xd, 5) => CpuidRegisters { eax: 64, ebx: 1088, ecx: 0, edx: 0 },
+            (0xd, 6) => CpuidRegisters { eax: 512, ebx: 1152, ecx: 0, edx: 0 },
+            (0xd, 7) => CpuidRegisters { eax: 1024, ebx: 1664, ecx: 0, edx: 0 },
+            (0x8000_0000, _) => CpuidRegisters { eax: 0x8000_001f, ..Default::default() },
+            _ => CpuidRegisters { eax: !0, ebx: !0, ecx: !0, edx: !0 },
+        }
+    }
+
+    fn table() -> CpuidTable {
+        let abilities = GuestAbilities { rdtscp: true, invpcid: true };
+        CpuidTable::new(&mut everything, abilities, 2_000_000_000)
+    }
+
+    #[test]
+    fn what_the_platform_lacks_is_hidden() {
+        let one = table().look_up(1, 0, 0, 1);
+        for (name, bit) in [("APIC", 9), ("MTRR", 12), ("MCE", 7), ("MCA", 14), ("HTT", 28)] {
+            assert_eq!(one.edx & (1 << bit), 0, "{name}");
+        }
+        for (name, bit) in [("MONITOR", 3), ("VMX", 5), ("x2APIC", 21), ("deadline", 24), ("RDRAND", 30)] {
+            assert_eq!(one.ecx & (1 << bit), 0, "{name}");
+        }
+        assert_ne!(one.ecx & (1 << 31), 0, "the hypervisor bit");
+    }
+
+    #[test]
+    fn osxsave_follows_cr4() {
+        assert_eq!(table().look_up(1, 0, 0, 1).ecx & (1 << 27), 0);
+        assert_ne!(table().look_up(1, 0, 1 << 18, 1).ecx & (1 << 27), 0);
+    }
+
+    #[test]
+    fn the_signature_reads_skerry_twice_and_the_next_leaf_is_the_version() {
+        let leaf = table().look_up(0x4000_0000, 0, 0, 1);
+        let text: Vec<u8> = [leaf.ebx, leaf.ecx, leaf.edx].iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert_eq!(text, b"SkerrySkerry");
+        assert_eq!(leaf.eax, 0x4000_0001);
+        assert_eq!(table().look_up(0x4000_0001, 0, 0, 1).eax, 1);
+    }
+
+    #[test]
+    fn a_leaf_past_the_end_gives_the_highest_basic_leaf_on_intel() {
+        let highest = table().look_up(0x16, 0, 0, 1);
+        assert_eq!(table().look_up(0x17, 0, 0, 1), highest);
+        assert_eq!(table().look_up(0xc000_0000, 0, 0, 1), highest);
+        assert_eq!(highest.eax, 2000);
+    }
+
+    #[test]
+    fn the_state_size_follows_xcr0() {
+        assert_eq!(table().look_up(0xd, 0, 0, 1).ebx, 576);
+        assert_eq!(table().look_up(0xd, 0, 0, 7).ebx, 832);
+        assert_eq!(table().look_up(0xd, 0, 0, 0xe7).ebx, 2688);
+        assert_eq!(table().look_up(0xd, 0, 0, 7).eax, 0xe7, "no PKU, no MPX");
+    }
+
+    #[test]
+    fn the_counter_frequency_is_exact_in_leaf_15() {
+        let leaf = table().look_up(0x15, 0, 0, 1);
+        assert_eq!(u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax), 2_000_000_000);
+    }
+
+    #[test]
+    fn features_the_hardware_cannot_give_a_guest_are_hidden() {
+        let table = CpuidTable::new(&mut everything, GuestAbilities::default(), 1);
+        assert_eq!(table.look_up(7, 0, 0, 1).ebx & (1 << 10), 0, "INVPCID");
+        assert_eq!(table.look_up(0x8000_0001, 0, 0, 1).edx & (1 << 27), 0, "RDTSCP");
+    }
+}

@@ -1,0 +1,80 @@
+//! What this CPU can do, and switching on what protects ring 0 from itself.
+//!
+//! Owns the CPUID bits of ring 0's base (VT-x's capabilities are `virt`'s) and the bits of
+//! CR0, CR4 and EFER that go with them. `[SDM 2A, "CPUID", ed. 085]`
+
+use core::arch::x86_64::{__cpuid, __cpuid_count};
+
+use x86_64::registers::{
+    control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
+    model_specific::{Efer, EferFlags},
+};
+
+/// The APIC can be reached by MSRs.
+pub fn x2apic() -> bool {
+    __cpuid(1).ecx & 1 << 21 != 0
+}
+
+/// The APIC's timer can be given a time-stamp.
+pub fn tsc_deadline() -> bool {
+    __cpuid(1).ecx & 1 << 24 != 0
+}
+
+/// Pages of 1 GiB.
+pub fn large_pages_1g() -> bool {
+    __cpuid(0x8000_0000).eax >= 0x8000_0001 && __cpuid(0x8000_0001).edx & 1 << 26 != 0
+}
+
+/// Lets page tables say "no execute", and ring 0 obey "read only"; caches on, which some
+/// firmware leaves to us.
+pub fn protect_memory() {
+    // SAFETY: NXE gives a meaning to a bit that no present entry has set before.
+    unsafe { Efer::update(|efer| *efer |= EferFlags::NO_EXECUTE_ENABLE) };
+    let change = |cr0: &mut Cr0Flags| {
+        cr0.insert(Cr0Flags::WRITE_PROTECT);
+        cr0.remove(Cr0Flags::CACHE_DISABLE | Cr0Flags::NOT_WRITE_THROUGH);
+    };
+    // SAFETY: ring 0 has no code that writes to a read-only page on purpose; caching does
+    // not change what memory holds.
+    unsafe { Cr0::update(change) };
+}
+
+/// Has machine checks reported rather than shut the CPU down, where it has them.
+pub fn report_machine_checks() {
+    if __cpuid(1).edx & 1 << 7 != 0 {
+        // SAFETY: the interrupt table has a handler for machine checks.
+        unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::MACHINE_CHECK_EXCEPTION) };
+    }
+}
+
+/// Keeps ring 0 from executing or touching user pages by mistake, and user code from
+/// reading ring 0's tables, where the CPU has that.
+pub fn protect_from_user() {
+    let highest = __cpuid(0).eax;
+    let leaf7 = if highest >= 7 {
+        Some(__cpuid_count(7, 0))
+    } else {
+        None
+    };
+    let Some(leaf7) = leaf7 else { return };
+    let offered = [
+        (
+            leaf7.ebx & 1 << 7,
+            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+        ),
+        (
+            leaf7.ebx & 1 << 20,
+            Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
+        ),
+        (
+            leaf7.ecx & 1 << 2,
+            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
+        ),
+    ];
+    for (present, flag) in offered {
+        if present != 0 {
+            // SAFETY: ring 0 neither executes nor touches user pages.
+            unsafe { Cr4::update(|cr4| *cr4 |= flag) };
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Sleeping until something happens.
+//!
+//! Owns the only place where ring 0 has interrupts on.
+
+use skerry_words::Tsc;
+use x86_64::instructions::interrupts;
+
+use super::{apic, tsc};
+use crate::serial;
+
+/// Sleeps until `deadline` or any interrupt, whichever is first; the interrupt has been
+/// served on return, and interrupts are off again. [`Tsc::NEVER`] is no deadline.
+pub fn wait_until(deadline: Tsc) {
+    let now = tsc::now();
+    if deadline <= now {
+        return;
+    }
+    let deadline = deadline.min(output_deadline(now));
+    if deadline != Tsc::NEVER {
+        apic::arm(deadline);
+    }
+    // STI takes effect after HLT has begun, so no interrupt slips in between.
+    interrupts::enable_and_hlt();
+    interrupts::disable();
+    if deadline != Tsc::NEVER {
+        apic::disarm();
+    }
+}
+
+/// A look at unsent output every millisecond, for machines where COM1's interrupt line is
+/// not wired to the 8259; where it is, its interrupt is earlier.
+fn output_deadline(now: Tsc) -> Tsc {
+    if serial::is_drained() {
+        Tsc::NEVER
+    } else {
+        now.after(tsc::hz() >> 10)
+    }
+}

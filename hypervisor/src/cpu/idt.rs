@@ -1,0 +1,126 @@
+//! The interrupt table and the 256 stubs behind it.
+//!
+//! Owns the assembly between the CPU's interrupt frame and [`TrapFrame`]: each stub makes
+//! the stack look the same whether or not the vector has an error code, saves the
+//! general-purpose registers and calls `trap::enter`.
+
+use core::arch::global_asm;
+
+use spin::Once;
+use x86_64::structures::DescriptorTablePointer;
+
+use super::{
+    gdt::{self, ist},
+    trap,
+};
+
+/// What a stub leaves on the stack, lowest address first.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct TrapFrame {
+    /// R15 down to R8, RDI, RSI, RBP, RBX, RDX, RCX, RAX.
+    pub(super) registers: [u64; 15],
+    pub(super) vector: u64,
+    pub(super) error_code: u64,
+    pub(super) rip: u64,
+    pub(super) cs: u64,
+    pub(super) rflags: u64,
+    pub(super) rsp: u64,
+    pub(super) ss: u64,
+}
+
+const STUB_BYTES: u64 = 16;
+
+// Vectors with an error code: 8, 10-14, 17, 21, 29, 30
+// [SDM 3A, "Error Code", ed. 085; APM 2, "Error Codes", rev. 3.42].
+// The frame is 22 quadwords, a multiple of 16 bytes below the CPU-aligned stack.
+global_asm!(
+    r#"
+    .balign 16
+trap_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (0x60227d00 >> vector) & (vector < 32) & 1
+    .else
+    push 0
+    .endif
+    push vector
+    jmp trap_common
+    .set vector, vector + 1
+    .endr
+
+trap_common:
+    cld
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rdi, rsp
+    call {enter}
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
+"#,
+    enter = sym trap::enter,
+);
+
+unsafe extern "C" {
+    #[link_name = "trap_stubs"]
+    static STUBS: [u8; 256 * STUB_BYTES as usize];
+}
+
+static TABLE: Once<[u128; 256]> = Once::new();
+
+/// Loads the table.
+pub(super) fn load() {
+    let table = TABLE.call_once(|| core::array::from_fn(|vector| gate(vector as u64)));
+    let pointer = DescriptorTablePointer {
+        limit: size_of_val(table) as u16 - 1,
+        base: x86_64::VirtAddr::from_ptr(table),
+    };
+    // SAFETY: the table is static and full of gates to the stubs above.
+    unsafe { x86_64::instructions::tables::lidt(&pointer) };
+}
+
+/// A present 64-bit interrupt gate to the vector's stub
+/// `[SDM 3A, "64-Bit Mode IDT", ed. 085]`.
+fn gate(vector: u64) -> u128 {
+    let stub = u128::from((&raw const STUBS) as u64 + vector * STUB_BYTES);
+    let selector = u128::from(gdt::selectors().code.0);
+    let stack = match vector {
+        2 => ist::NMI + 1,
+        8 => ist::DOUBLE_FAULT + 1,
+        14 => ist::PAGE_FAULT + 1,
+        18 => ist::MACHINE_CHECK + 1,
+        _ => 0,
+    } as u128;
+    (stub & 0xffff) | selector << 16 | stack << 32 | 0x8e << 40 | (stub >> 16) << 48
+}
+
+const _: () = assert!(size_of::<TrapFrame>() == 22 * 8);

@@ -1,0 +1,209 @@
+//! The CPU state no VM control structure switches: FPU and vectors, debug registers, the
+//! system-call MSRs, CR2.
+//!
+//! Owns one copy of it for each vCPU that is not on the CPU. The hypervisor is built without
+//! FPU or vector instructions and uses none of these MSRs, so while one VM runs nothing
+//! is copied at all: the price is paid when the CPU changes to another VM, and no value of
+//! one ever reaches the next. Called by `Vcpu::load` and `Vcpu::unload`.
+
+use crate::cpu;
+use crate::mem::OwnedFrame;
+use core::arch::asm;
+use skerry_words::{GuestState, MsrIndex};
+use x86_64::registers::control::{Cr4, Cr4Flags};
+
+/// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE; TSC_AUX follows where guests have it.
+const MSRS: [MsrIndex; 6] = [
+    MsrIndex(0xc000_0081),
+    MsrIndex(0xc000_0082),
+    MsrIndex(0xc000_0083),
+    MsrIndex(0xc000_0084),
+    MsrIndex(0xc000_0102),
+    MsrIndex(0xc000_0103),
+];
+/// x87, SSE, AVX and AVX-512: what a guest may enable, and so all that must be kept.
+const COMPONENTS: u64 = 0xe7;
+
+/// What this CPU has to switch.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    xcr0: Option<u64>,
+    msrs: usize,
+}
+
+impl Switch {
+    /// Turns on XSAVE where the CPU has it; `tsc_aux` counts the last MSR in.
+    pub fn enable(tsc_aux: super::TscAux) -> Self {
+        const XSAVE: u32 = 1 << 26;
+        let leaf = |leaf, subleaf| core::arch::x86_64::__cpuid_count(leaf, subleaf);
+        let has_xsave = leaf(1, 0).ecx & XSAVE != 0;
+        let mut bits = Cr4Flags::OSFXSR;
+        bits.set(Cr4Flags::OSXSAVE, has_xsave);
+        // SAFETY: the bits allow the instructions this file uses; nothing else changes.
+        unsafe { Cr4::update(|cr4| *cr4 |= bits) };
+        let xcr0 = has_xsave.then(|| u64::from(leaf(0xd, 0).eax) & COMPONENTS);
+        let msrs = match tsc_aux {
+            super::TscAux::Guest => MSRS.len(),
+            super::TscAux::Absent => MSRS.len() - 1,
+        };
+        Self { xcr0, msrs }
+    }
+}
+
+/// One vCPU's copy.
+pub struct Context {
+    switch: Switch,
+    area: OwnedFrame,
+    debug: [u64; 5],
+    cr2: u64,
+}
+
+impl Context {
+    /// A copy as at power-on; `None` without a frame for it.
+    pub fn new(switch: Switch) -> Option<Self> {
+        let area = OwnedFrame::zeroed()?;
+        let mut context = Self { switch, area, debug: [0; 5], cr2: 0 };
+        context.reset();
+        Some(context)
+    }
+
+    /// The state at RESET: FCW 37Fh as FNINIT leaves it, MXCSR 1F80h
+    /// `[SDM 3A, "Processor State After Reset", ed. 085]`.
+    pub fn reset(&mut self) {
+        let bytes = self.area.bytes();
+        bytes.fill(0);
+        bytes[0..2].copy_from_slice(&0x37f_u16.to_le_bytes());
+        bytes[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
+        // XSTATE_BV: x87 and SSE come from the area, the rest from their initial values.
+        bytes[512..520].copy_from_slice(&3_u64.to_le_bytes());
+        self.debug = [0, 0, 0, 0, 0xffff_0ff0];
+        self.cr2 = 0;
+    }
+
+    /// Puts the copy on the CPU.
+    pub fn load(&mut self, state: &GuestState) {
+        self.load_extended();
+        self.set_xcr0(state.xcr0);
+        for (index, value) in MSRS.iter().zip(state.system_msrs).take(self.switch.msrs) {
+            // SAFETY: the guest's own values, which WRMSR in the guest accepted.
+            unsafe { cpu::msr::write(*index, value) };
+        }
+        write_debug(&self.debug);
+        self.cr2 = state.cr2;
+        write_cr2(state.cr2);
+    }
+
+    /// Takes the CPU's state into the copy.
+    pub fn unload(&mut self, state: &mut GuestState) {
+        self.save_extended();
+        for (slot, index) in state.system_msrs.iter_mut().zip(MSRS).take(self.switch.msrs) {
+            *slot = cpu::msr::read(index);
+        }
+        self.debug = read_debug();
+    }
+
+    /// Makes the guest's XCR0 the CPU's, after an XSETBV was granted.
+    pub fn set_xcr0(&self, value: u64) {
+        if self.switch.xcr0.is_some() {
+            write_xcr0(value);
+        }
+    }
+
+    /// Makes `state.cr2` the CPU's if the VMM has changed it.
+    #[inline]
+    pub fn enter_cr2(&mut self, state: &GuestState) {
+        if state.cr2 != self.cr2 {
+            write_cr2(state.cr2);
+        }
+    }
+
+    /// Reads CR2 after an exit: the guest's own, since the host takes no page faults.
+    #[inline]
+    pub fn leave_cr2(&mut self, state: &mut GuestState) {
+        state.cr2 = read_cr2();
+        self.cr2 = state.cr2;
+    }
+
+    fn load_extended(&mut self) {
+        let area = self.area.bytes().as_ptr();
+        match self.switch.xcr0 {
+            Some(all) => {
+                write_xcr0(all);
+                // SAFETY: the area is a page, larger than `COMPONENTS` need, and holds what
+                // XSAVE wrote or the reset image; XCR0 covers all of it.
+                unsafe {
+                    asm!("xrstor64 [{}]", in(reg) area, in("eax") all as u32,
+                        in("edx") (all >> 32) as u32, options(nostack, readonly));
+                }
+            }
+            // SAFETY: as above, in the 512-byte legacy format.
+            None => unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly)) },
+        }
+    }
+
+    fn save_extended(&mut self) {
+        let area = self.area.bytes().as_mut_ptr();
+        match self.switch.xcr0 {
+            Some(all) => {
+                write_xcr0(all);
+                // SAFETY: the area is a page of this context's own, larger than
+                // `COMPONENTS` need.
+                unsafe {
+                    asm!("xsave64 [{}]", in(reg) area, in("eax") all as u32,
+                        in("edx") (all >> 32) as u32, options(nostack));
+                }
+            }
+            // SAFETY: as above, in the 512-byte legacy format.
+            None => unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack)) },
+        }
+    }
+}
+
+fn write_xcr0(value: u64) {
+    // SAFETY: CR4.OSXSAVE is on and `value` is a set `Switch` or the VMM found permitted;
+    // the hypervisor itself uses none of the state it names.
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nomem, nostack));
+    }
+}
+
+fn read_cr2() -> u64 {
+    let value: u64;
+    // SAFETY: reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack)) };
+    value
+}
+
+fn write_cr2(value: u64) {
+    // SAFETY: CR2 is read by page-fault handlers only, and the host's ends in a panic.
+    unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack)) };
+}
+
+fn read_debug() -> [u64; 5] {
+    let (a, b, c, d, status): (u64, u64, u64, u64, u64);
+    // SAFETY: reading debug registers has no effect; DR7 is 400h in the host, so none traps.
+    unsafe {
+        asm!("mov {}, dr0", "mov {}, dr1", "mov {}, dr2", "mov {}, dr3", "mov {}, dr6",
+            out(reg) a, out(reg) b, out(reg) c, out(reg) d, out(reg) status,
+            options(nomem, nostack));
+    }
+    [a, b, c, d, status]
+}
+
+fn write_debug(values: &[u64; 5]) {
+    let [a, b, c, d, status] = *values;
+    // SAFETY: DR7 is 400h in the host, so no breakpoint is active whatever the addresses.
+    unsafe {
+        asm!("mov dr0, {}", "mov dr1, {}", "mov dr2, {}", "mov dr3, {}", "mov dr6, {}",
+            in(reg) a, in(reg) b, in(reg) c, in(reg) d, in(reg) status,
+            options(nomem, nostack));
+    }
+}
+
+/// Adds to DR6 what a debug exception that exited would have set there.
+pub fn record_debug_exception(bits: u64) {
+    let mut values = read_debug();
+    values[4] |= bits;
+    write_debug(&values);
+}

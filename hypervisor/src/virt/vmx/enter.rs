@@ -1,0 +1,94 @@
+//! Into the guest and back: the only code between two worlds.
+//!
+//! Owns the general-purpose registers at the moment of VMLAUNCH, VMRESUME and VM exit.
+//! Everything else the CPU switches itself from the VMCS. Called by `Vcpu::enter`.
+
+use core::arch::naked_asm;
+use skerry_words::GuestState;
+
+/// Enters the guest of the current VMCS with the registers of `state` (its first 128 bytes,
+/// RSP apart) and returns after its exit with 0. Returns 1 if the CPU refused the
+/// instruction itself; no guest instruction ran then.
+///
+/// # Safety
+/// A VMCS made by `setup` is current, `launched` tells its launch state (0: clear), its host
+/// state is this CPU's, and interrupts are off.
+#[unsafe(naked)]
+pub unsafe extern "sysv64" fn enter(state: *mut GuestState, launched: u64) -> u64 {
+    // HOST_RSP (6c14h) is written here since only here the stack pointer is known; HOST_RIP
+    // is the label at 2, written once by `exit_address`.
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "mov edx, 0x6c14",
+        "vmwrite rdx, rsp",
+        "test rsi, rsi",
+        "mov rax, [rdi]",
+        "mov rcx, [rdi + 8]",
+        "mov rdx, [rdi + 16]",
+        "mov rbx, [rdi + 24]",
+        "mov rbp, [rdi + 40]",
+        "mov rsi, [rdi + 48]",
+        "mov r8, [rdi + 64]",
+        "mov r9, [rdi + 72]",
+        "mov r10, [rdi + 80]",
+        "mov r11, [rdi + 88]",
+        "mov r12, [rdi + 96]",
+        "mov r13, [rdi + 104]",
+        "mov r14, [rdi + 112]",
+        "mov r15, [rdi + 120]",
+        "mov rdi, [rdi + 56]",
+        "jnz 3f",
+        "vmlaunch",
+        "jmp 4f",
+        "3:",
+        "vmresume",
+        "4:",
+        "mov eax, 1",
+        "add rsp, 8",
+        "jmp 5f",
+        ".global skerry_vmx_exit",
+        "skerry_vmx_exit:",
+        "xchg rdi, [rsp]",
+        "mov [rdi], rax",
+        "mov [rdi + 8], rcx",
+        "mov [rdi + 16], rdx",
+        "mov [rdi + 24], rbx",
+        "mov [rdi + 40], rbp",
+        "mov [rdi + 48], rsi",
+        "mov [rdi + 64], r8",
+        "mov [rdi + 72], r9",
+        "mov [rdi + 80], r10",
+        "mov [rdi + 88], r11",
+        "mov [rdi + 96], r12",
+        "mov [rdi + 104], r13",
+        "mov [rdi + 112], r14",
+        "mov [rdi + 120], r15",
+        "pop rax",
+        "mov [rdi + 56], rax",
+        "xor eax, eax",
+        "5:",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+unsafe extern "C" {
+    /// Where the CPU lands after an exit; no function to call.
+    fn skerry_vmx_exit();
+}
+
+/// The value of HOST_RIP.
+pub fn exit_address() -> u64 {
+    skerry_vmx_exit as *const () as u64
+}

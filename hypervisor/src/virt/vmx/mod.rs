@@ -1,0 +1,295 @@
+//! Intel VT-x: one virtual CPU and its VMCS.
+//!
+//! Owns the order of an entry: changed state, event, windows, timer, VMRESUME; and of an
+//! exit: reason, decode, the groups it needs. Rooms: `insn` the instructions, `setup`
+//! switching on and constant fields, `vmcs` state groups, `enter` the assembly, `bitmap`
+//! ports and MSRs.
+
+pub mod bitmap;
+mod enter;
+mod insn;
+pub mod setup;
+mod vmcs;
+
+use super::context::{Context, record_debug_exception};
+use super::Permitted;
+use crate::cpu;
+use crate::mem::OwnedFrame;
+use alloc::boxed::Box;
+use insn::{vmread, vmwrite};
+use setup::Vmx;
+use skerry_manual::vmx::{self, PrimaryControls, checks, field};
+use skerry_second_stage::{AccessedDirty, Ept, SecondStage};
+use skerry_words::{
+    Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector, VmExit,
+};
+use vmcs::{ControlRegisters, Current};
+
+/// One virtual CPU.
+pub struct Vcpu {
+    /// The page it shares with its VMM.
+    pub state: Box<GuestState>,
+    region: OwnedFrame,
+    control: ControlRegisters,
+    context: Context,
+    launched: u64,
+    primary: u32,
+    vpid: u16,
+    timer_shift: u32,
+    capabilities: skerry_manual::vmx::caps::Capabilities,
+}
+
+impl Vcpu {
+    /// A vCPU with VPID `index + 1`; `None` without frames for VMCS and FPU state.
+    pub fn new(
+        vmx: &Vmx,
+        index: u16,
+        stage: &SecondStage<Ept>,
+        permitted: Permitted,
+    ) -> Option<Self> {
+        let region = vmx.new_vmcs()?;
+        let mut vcpu = Self {
+            state: Box::new(GuestState::at_reset()),
+            region,
+            control: setup::control_registers(permitted),
+            context: Context::new(vmx.switch)?,
+            launched: 0,
+            primary: vmx.controls.primary,
+            vpid: index.wrapping_add(1),
+            timer_shift: vmx.capabilities.timer_shift(),
+            capabilities: vmx.capabilities,
+        };
+        vcpu.clear();
+        vcpu.make_current();
+        // SAFETY: the VMCS is current and was just cleared.
+        unsafe { vmx.write_constant_fields(vcpu.vpid, eptp(stage)) };
+        // SAFETY: as above.
+        unsafe { setup::write_host_state() };
+        // SAFETY: as above.
+        unsafe { vcpu.control.write_masks() };
+        insn::invvpid_single(vcpu.vpid);
+        vcpu.clear();
+        Some(vcpu)
+    }
+
+    /// Everything as at power-on, with `state` to start from.
+    pub fn reset(&mut self, state: &GuestState, stage: &SecondStage<Ept>) {
+        *self.state = state.clone();
+        self.context.reset();
+        self.make_current();
+        // SAFETY: the tables of `stage` are complete and belong to this VM.
+        unsafe { vmwrite(field::EPT_POINTER, eptp(stage)) };
+        self.move_tsc(0);
+        // SAFETY: no event is under way.
+        unsafe { vmwrite(field::ENTRY_INTERRUPTION_INFORMATION, 0) };
+        insn::invept_single(eptp(stage));
+        insn::invvpid_single(self.vpid);
+        self.clear();
+    }
+
+    /// Makes this vCPU the one on this CPU.
+    pub fn load(&mut self) {
+        self.make_current();
+        self.context.load(&self.state);
+    }
+
+    /// Takes it off this CPU. Its VMCS stays active there: only a CPU of its own would
+    /// ask for VMCLEAR before another CPU may load it.
+    pub fn unload(&mut self) {
+        self.context.unload(&mut self.state);
+    }
+
+    /// Runs the guest until it exits, at `limit` at the latest.
+    #[inline(always)]
+    pub fn enter(&mut self, limit: Tsc) -> VmExit {
+        self.prepare(limit);
+        let state: *mut GuestState = &mut *self.state;
+        // SAFETY: this VMCS is current, set up by `new`, `launched` is its launch state,
+        // `state` lives in its box, and interrupts are off outside `cpu::idle`.
+        let refused = unsafe { enter::enter(state, self.launched) };
+        self.context.leave_cr2(&mut self.state);
+        if refused != 0 {
+            return self.refused_entry();
+        }
+        self.launched = 1;
+        self.take_exit()
+    }
+
+    /// What it holds of host memory: VMCS, FPU state, shared page, itself.
+    pub fn bytes(&self) -> u64 {
+        3 * 4096 + size_of::<Self>() as u64
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self, limit: Tsc) {
+        if !self.state.dirty.is_empty() {
+            self.write_dirty();
+        }
+        self.context.enter_cr2(&self.state);
+        // SAFETY: the guest's own stack pointer; any value is the guest's affair.
+        unsafe { vmwrite(field::GUEST_RSP, self.state.gpr[4]) };
+        if self.state.inject.is_some() {
+            self.inject();
+        }
+        self.ask_for_windows();
+        let ticks = limit.since(cpu::tsc::now()) >> self.timer_shift;
+        // SAFETY: a shorter time than asked for is corrected by the loop that asked.
+        unsafe { vmwrite(field::PREEMPTION_TIMER_VALUE, ticks.min(u64::from(u32::MAX))) };
+    }
+
+    #[inline(always)]
+    fn write_dirty(&mut self) {
+        let dirty = self.state.dirty;
+        if dirty.contains(StateGroups::TSC) {
+            self.move_tsc(self.state.tsc);
+        }
+        if dirty.contains(StateGroups::XCR0) {
+            self.context.set_xcr0(self.state.xcr0);
+        }
+        // SAFETY: this VMCS is current; guest fields are checked by the CPU on entry.
+        unsafe { vmcs::write_back(&mut self.state, &mut self.control) };
+    }
+
+    /// Makes the guest's time-stamp counter read `value` now.
+    fn move_tsc(&mut self, value: u64) {
+        let offset = value.wrapping_sub(cpu::tsc::now().0);
+        // SAFETY: the offset changes what the guest reads and nothing else.
+        unsafe { vmwrite(field::TSC_OFFSET, offset) };
+    }
+
+    /// Hands the pending event to the CPU, in the form its mode allows.
+    fn inject(&mut self) {
+        let word = core::mem::take(&mut self.state.inject);
+        let Some(event) = word.decode() else { return };
+        let information = self.interruption(word, &event);
+        // SAFETY: the CPU checks the event on entry and refuses what does not fit.
+        unsafe { vmwrite(field::ENTRY_INTERRUPTION_INFORMATION, information) };
+        // SAFETY: as above.
+        unsafe { vmwrite(field::ENTRY_EXCEPTION_ERROR_CODE, word.0 >> 32) };
+        // SAFETY: as above.
+        unsafe {
+            vmwrite(field::ENTRY_INSTRUCTION_LENGTH, u64::from(self.state.instruction_bytes))
+        };
+    }
+
+    /// Real mode delivers no error codes: the CPU refuses them with CR0.PE off.
+    fn interruption(&self, word: EventWord, event: &Event) -> u64 {
+        const ERROR_CODE: u64 = 1 << 11;
+        let information = word.0 & 0x8000_0fff;
+        let real_mode = event.error_code.is_some() && vmread(field::GUEST_CR0) & 1 == 0;
+        if real_mode { information & !ERROR_CODE } else { information }
+    }
+
+    #[inline(always)]
+    fn ask_for_windows(&mut self) {
+        let mut wanted = PrimaryControls::from_bits_retain(self.primary)
+            - PrimaryControls::INTERRUPT_WINDOW_EXITING
+            - PrimaryControls::NMI_WINDOW_EXITING;
+        if self.state.interrupt_window != 0 {
+            wanted |= PrimaryControls::INTERRUPT_WINDOW_EXITING;
+        }
+        if self.state.nmi_window != 0 {
+            wanted |= PrimaryControls::NMI_WINDOW_EXITING;
+        }
+        if wanted.bits() != self.primary {
+            self.primary = wanted.bits();
+            // SAFETY: both windows are allowed by the capability MSRs of any CPU with
+            // virtual NMIs, which `setup` demands.
+            unsafe { vmwrite(field::PRIMARY_CONTROLS, u64::from(self.primary)) };
+        }
+    }
+
+    #[inline(always)]
+    fn take_exit(&mut self) -> VmExit {
+        let reason = vmread(field::EXIT_REASON) as u32;
+        let exit = vmx::decode(reason, &Current);
+        self.state.gpr[4] = vmread(field::GUEST_RSP);
+        vmcs::fill(&mut self.state, vmx::groups(&exit), &self.control);
+        self.keep_interrupted_event();
+        match exit {
+            VmExit::Exception(event) => self.before_exception(event),
+            VmExit::EntryFailed(reason) => self.report_failed_entry(reason),
+            _ => {}
+        }
+        exit
+    }
+
+    /// An event whose delivery this exit interrupted is delivered again on the next entry
+    /// `[SDM 3C, "Information for VM Exits During Event Delivery", ed. 085]`.
+    #[inline(always)]
+    fn keep_interrupted_event(&mut self) {
+        const VALID: u64 = 1 << 31;
+        const ERROR_CODE: u64 = 1 << 11;
+        self.state.inject = EventWord::NONE;
+        let vectoring = vmread(field::IDT_VECTORING_INFORMATION);
+        if vectoring & VALID != 0 {
+            let mut word = vectoring & 0x8000_0fff;
+            if word & ERROR_CODE != 0 {
+                word |= vmread(field::IDT_VECTORING_ERROR_CODE) << 32;
+            }
+            self.state.inject = EventWord(word);
+        }
+    }
+
+    /// An exception that exits has not been recorded in DR6 and has not unblocked NMIs; a
+    /// machine check is the host's and ends it.
+    fn before_exception(&mut self, event: Event) {
+        const DEBUG: EventKind = EventKind::Exception;
+        match event {
+            Event { vector: Vector(1), kind: DEBUG, .. } => {
+                record_debug_exception(vmread(field::EXIT_QUALIFICATION) & 0x0001_e00f);
+            }
+            Event { vector: Vector(18), .. } => {
+                panic!("machine check while a guest ran");
+            }
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn refused_entry(&mut self) -> VmExit {
+        let error = vmread(field::INSTRUCTION_ERROR) as u32;
+        log::error!("VM entry: the instruction failed with VMX instruction error {error}");
+        self.report_failed_entry(error);
+        self.state.valid = StateGroups::empty();
+        VmExit::EntryFailed(error)
+    }
+
+    /// Says which of the manual's checks the state does not pass.
+    #[cold]
+    fn report_failed_entry(&self, reason: u32) {
+        log::error!("VM entry refused by the CPU, reason {reason}; checks that fail:");
+        let widths = core::arch::x86_64::__cpuid(0x8000_0008).eax;
+        let machine = checks::Machine {
+            capabilities: &self.capabilities,
+            physical_bits: widths & 0xff,
+            linear_bits: (widths >> 8) & 0xff,
+        };
+        for failure in checks::failed(&Current, machine) {
+            log::error!("  {failure}");
+        }
+    }
+
+    fn make_current(&mut self) {
+        // SAFETY: `region` is a frame of this vCPU's own with a VMCS made by `new`.
+        let outcome = unsafe { insn::vmptrld(self.region.start()) };
+        assert!(outcome.is_ok(), "VMPTRLD refused VMCS {:?}", self.region);
+    }
+
+    fn clear(&mut self) {
+        // SAFETY: as in `make_current`.
+        let outcome = unsafe { insn::vmclear(self.region.start()) };
+        assert!(outcome.is_ok(), "VMCLEAR refused VMCS {:?}", self.region);
+        self.launched = 0;
+    }
+}
+
+impl Drop for Vcpu {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn eptp(stage: &SecondStage<Ept>) -> u64 {
+    Ept::pointer(stage.root(), AccessedDirty::Off)
+}

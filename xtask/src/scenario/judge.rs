@@ -1,0 +1,168 @@
+//! Judging a run by its scenario.
+//!
+//! Owns what counts as an objection. All of them are reported, not the first. Called by
+//! `test`.
+
+use skerry_manifest::report::VmReport;
+
+use super::{Scenario, VmExpect};
+use crate::transcript::Transcript;
+
+/// An objection against one VM, or against the run as a whole.
+pub type Objection = (Option<String>, String);
+
+/// Everything about a run that is not as the scenario expects.
+pub fn objections(scenario: &Scenario, run: &Transcript) -> Vec<Objection> {
+    scenario.expects.iter().flat_map(|expected| of_vm(expected, run)).collect()
+}
+
+fn of_vm(expected: &VmExpect, run: &Transcript) -> Vec<Objection> {
+    let mut found = match run.report_on(&expected.vm) {
+        Some(report) => of_report(expected, report),
+        None => vec!["the hypervisor reported nothing about it".to_string()],
+    };
+    let says = |text: &str| run.of_vm(&expected.vm).find(|line| line.contains(text));
+    for text in &expected.expect.contains {
+        if says(text).is_none() {
+            found.push(format!("never printed \"{text}\""));
+        }
+    }
+    for text in &expected.expect.absent {
+        if let Some(line) = says(text) {
+            found.push(format!("printed \"{text}\": {line}"));
+        }
+    }
+    found.into_iter().map(|text| (Some(expected.vm.clone()), text)).collect()
+}
+
+fn of_report(expected: &VmExpect, report: &VmReport) -> Vec<String> {
+    let VmExpect { expect, background, .. } = expected;
+    let mut found = Vec::new();
+    match expect.status.or((!background).then_some(0)) {
+        Some(status) if report.status != status => found.push(format!(
+            "ended with status {} ({}), not {status}",
+            report.status, report.stop
+        )),
+        _ => {}
+    }
+    match &expect.stop {
+        Some(stop) if !report.stop.contains(stop.as_str()) => {
+            found.push(format!("ended by \"{}\", not \"{stop}\"", report.stop));
+        }
+        _ => {}
+    }
+    match expect.restarts {
+        Some(restarts) if report.restarts != restarts => {
+            found.push(format!("was started again {} times, not {restarts}", report.restarts));
+        }
+        _ => {}
+    }
+    found
+}
+
+/// The first thing in which two runs of one scenario differ: a guest's output, how it
+/// ended, or how often it exited.
+pub fn difference(first: &Transcript, second: &Transcript) -> Option<Objection> {
+    for report in &first.vms {
+        let name = &report.name;
+        let differs = |text: String| Some((Some(name.clone()), format!("the second run {text}")));
+        let Some(again) = second.report_on(name) else {
+            return differs("has no report".into());
+        };
+        if let Some((line, again)) = first_unequal(first.of_vm(name), second.of_vm(name)) {
+            return differs(format!("printed \"{again}\" for \"{line}\""));
+        }
+        if (&report.stop, report.status) != (&again.stop, again.status) {
+            return differs(format!("ended by \"{}\" for \"{}\"", again.stop, report.stop));
+        }
+        if report.exits != again.exits {
+            return differs(format!("exited {:?} for {:?}", again.exits, report.exits));
+        }
+    }
+    None
+}
+
+/// The first pair of lines that differ; a missing one is empty.
+fn first_unequal<'a>(
+    mut first: impl Iterator<Item = &'a str>,
+    mut second: impl Iterator<Item = &'a str>,
+) -> Option<(&'a str, &'a str)> {
+    loop {
+        match (first.next(), second.next()) {
+            (None, None) => return None,
+            (line, again) if line == again => {}
+            (line, again) => return Some((line.unwrap_or(""), again.unwrap_or(""))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::parse;
+    use crate::transcript::Keep;
+    use std::path::Path;
+
+    const SCENARIO: &str = r#"
+title = "t"
+[[vm]]
+name = "a"
+memory = "4M"
+kernel = "stub:timer"
+expect = { stop = "halted", contains = ["yes"], absent = ["no"], restarts = 0 }
+"#;
+
+    fn run(text: &str) -> Transcript {
+        let mut run = Transcript::new(Keep::All);
+        run.push(text.as_bytes(), |_| {});
+        run
+    }
+
+    fn report(stop: &str, status: u32, cpuid: u64) -> String {
+        let report = VmReport {
+            name: "a".into(),
+            stop: stop.into(),
+            status,
+            exits: [("cpuid".to_string(), cpuid)].into(),
+            ..VmReport::default()
+        };
+        format!("{}\n", skerry_manifest::report::Report::Vm(report))
+    }
+
+    fn judged(text: &str) -> Vec<String> {
+        let scenario = parse("s".into(), "s.toml", SCENARIO, Path::new("")).unwrap();
+        objections(&scenario, &run(text)).into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn a_run_as_expected_draws_no_objection() {
+        assert_eq!(judged(&format!("[a] yes\n[b] no\n{}", report("halted", 0, 1))), [""; 0]);
+    }
+
+    #[test]
+    fn every_objection_is_reported_not_the_first() {
+        let found = judged(&format!("[a] no\n{}", report("triple fault", 1, 1)));
+        assert_eq!(found.len(), 4, "{found:?}");
+    }
+
+    #[test]
+    fn a_vm_without_a_report_is_an_objection() {
+        assert!(judged("[a] yes\n")[0].contains("reported nothing"));
+    }
+
+    #[test]
+    fn another_vms_words_do_not_count() {
+        let found = judged(&format!("[b] yes\n{}", report("halted", 0, 1)));
+        assert_eq!(found, ["never printed \"yes\""]);
+    }
+
+    #[test]
+    fn two_runs_differ_by_one_exit_or_one_letter() {
+        let one = run(&format!("[a] x\n{}", report("halted", 0, 7)));
+        assert_eq!(difference(&one, &one), None);
+        let other = run(&format!("[a] x\n{}", report("halted", 0, 8)));
+        assert!(difference(&one, &other).unwrap().1.contains("8"));
+        let other = run(&format!("[a] x\n[a] y\n{}", report("halted", 0, 7)));
+        assert!(difference(&one, &other).unwrap().1.contains("\"y\""));
+    }
+}
