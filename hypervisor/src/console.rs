@@ -67,7 +67,7 @@ pub fn next_key() -> Option<Key> {
 
 /// Shows the keys.
 pub fn help() {
-    host_line("skerry: Ctrl-A n next VM, p previous, 0-9 pick, l list, x quit, h help");
+    host_line("skerry: Ctrl-A n next VM, p previous, 1-9 pick, l list, x quit, h help");
 }
 
 /// Shows one line about a VM.

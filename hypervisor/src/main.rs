@@ -25,10 +25,12 @@ fn main(boot: &'static mut BootInfo) -> ! {
     serial::start();
     log::start();
     cpu::start_tables();
-    let started = boot::Started::new(boot);
+    let started = boot::Started::recorded();
     let bundle = mem::start(boot);
     cpu::start_time();
+    let free_mib = mem::statistics().free_frames >> 8;
     let ticks = cpu::tsc::now().since(started.entry);
-    ::log::info!("bundle of {} bytes; booted in {ticks} ticks", bundle.len());
+    let bytes = bundle.len();
+    ::log::info!("booted in {ticks} ticks; {free_mib} MiB free, bundle of {bytes} bytes");
     run::start(bundle, started)
 }

@@ -222,6 +222,7 @@ impl Machine {
     fn finish(mut self) -> ! {
         let idle_tsc = self.idle_tsc;
         let mut status = 0;
+        cpu::interrupt::report_strays();
         for index in 0..self.vms.len() {
             if self.vms[index].vm.is_alive() {
                 self.vms[index].last_memory = self.vms[index].vm.memory();

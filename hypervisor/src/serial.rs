@@ -66,12 +66,6 @@ pub fn write(bytes: &[u8]) {
     SERIAL.lock().write(bytes);
 }
 
-/// How many bytes [`write`] would take without waiting.
-pub fn room() -> usize {
-    let serial = SERIAL.lock();
-    OUTPUT_BYTES - serial.output.len()
-}
-
 /// Sends what the UART has room for; whether nothing is left.
 pub fn is_drained() -> bool {
     let mut serial = SERIAL.lock();

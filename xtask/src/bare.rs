@@ -34,8 +34,11 @@ impl Built {
         if names.iter().any(|known| known == name) {
             return Ok(self.folder.join(name));
         }
-        Err(Failure::Input(format!("no stub is called \"{name}\"; there are: {}", names.join(", ")))
-            .into())
+        Err(Failure::Input(format!(
+            "no stub is called \"{name}\"; there are: {}",
+            names.join(", ")
+        ))
+        .into())
     }
 }
 
@@ -50,7 +53,9 @@ pub fn build(install: Install) -> Result<Built> {
     cargo.args(["--release", "-p", "skerry", "-p", "guest-stubs", "--bins"]);
     command::shown_output(&mut cargo)?;
     step.done("built");
-    Ok(Built { folder: toolchain.built() })
+    Ok(Built {
+        folder: toolchain.built(),
+    })
 }
 
 /// The stubs, by the names of their source files.

@@ -115,14 +115,36 @@ fn rows(run: &Transcript, peers: &Peers) -> Vec<Row> {
         .row
         .iter()
         .cloned()
-        .map(|Peer { id, what, bar, kvm, xen }| {
-            let ticks = measured.remove(id.as_str()).flatten();
-            Row { id, what, ticks, bar, kvm, xen }
-        })
+        .map(
+            |Peer {
+                 id,
+                 what,
+                 bar,
+                 kvm,
+                 xen,
+             }| {
+                let ticks = measured.remove(id.as_str()).flatten();
+                Row {
+                    id,
+                    what,
+                    ticks,
+                    bar,
+                    kvm,
+                    xen,
+                }
+            },
+        )
         .collect();
     rows.extend(measured.into_iter().map(|(id, ticks)| {
         let (id, what) = (id.to_string(), String::new());
-        Row { id, what, ticks, bar: None, kvm: None, xen: None }
+        Row {
+            id,
+            what,
+            ticks,
+            bar: None,
+            kvm: None,
+            xen: None,
+        }
     }));
     rows
 }
@@ -173,8 +195,11 @@ fn check(rows: &[Row]) -> Result<()> {
     if rows.iter().all(|row| row.ticks.is_none()) {
         return Err(Failure::Run(format!("the stub {VM} printed no figure")).into());
     }
-    let over: Vec<&str> =
-        rows.iter().filter(|row| row.is_over()).map(|row| row.id.as_str()).collect();
+    let over: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.is_over())
+        .map(|row| row.id.as_str())
+        .collect();
     if over.is_empty() {
         return Ok(());
     }
@@ -187,7 +212,11 @@ struct Silent(Transcript);
 impl Listener for Silent {
     fn hear(&mut self, bytes: &[u8]) -> Next {
         self.0.push(bytes, |_| {});
-        if self.0.is_over() { Next::Over } else { Next::GoOn }
+        if self.0.is_over() {
+            Next::Over
+        } else {
+            Next::GoOn
+        }
     }
 }
 
@@ -209,16 +238,24 @@ mod tests {
 
     #[test]
     fn only_the_measuring_vms_lines_count_and_new_rows_come_last() {
-        let rows = measured("[exit-cost] exit-cost new 7\n[exit-cost] exit-cost cpuid 250\n[b] exit-cost cpuid 1\n");
-        let ticks: Vec<(&str, Option<u64>)> =
-            rows.iter().map(|row| (row.id.as_str(), row.ticks)).collect();
-        assert_eq!(ticks, [("cpuid", Some(250)), ("hypercall", None), ("new", Some(7))]);
+        let rows = measured(
+            "[exit-cost] exit-cost new 7\n[exit-cost] exit-cost cpuid 250\n[b] exit-cost cpuid 1\n",
+        );
+        let ticks: Vec<(&str, Option<u64>)> = rows
+            .iter()
+            .map(|row| (row.id.as_str(), row.ticks))
+            .collect();
+        assert_eq!(
+            ticks,
+            [("cpuid", Some(250)), ("hypercall", None), ("new", Some(7))]
+        );
         assert!(check(&rows).is_ok());
     }
 
     #[test]
     fn a_figure_over_its_bar_fails_by_name() {
-        let rows = measured("[exit-cost] exit-cost cpuid 301\n[exit-cost] exit-cost hypercall n/a\n");
+        let rows =
+            measured("[exit-cost] exit-cost cpuid 301\n[exit-cost] exit-cost hypercall n/a\n");
         let error = check(&rows).unwrap_err().to_string();
         assert_eq!(error, "over the bar: cpuid");
         assert!(rows_table(&rows).contains("OVER"));
@@ -232,13 +269,21 @@ mod tests {
     #[test]
     fn csv_quotes_what_needs_it() {
         let text = csv(&measured("[exit-cost] exit-cost cpuid 9\n")).unwrap();
-        assert!(text.starts_with("id,what,ticks,bar,kvm,xen\ncpuid,\"CPUID, leaf 0\",9,300,1063,\n"), "{text}");
+        assert!(
+            text.starts_with("id,what,ticks,bar,kvm,xen\ncpuid,\"CPUID, leaf 0\",9,300,1063,\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_repositorys_peers_can_be_read() {
         let text = fs::read_to_string(paths::recipes().join("peers.toml")).unwrap();
         let peers: Peers = toml::from_str(&text).unwrap();
-        assert!(peers.row.iter().any(|row| row.id == "cpuid" && row.bar == Some(300)));
+        assert!(
+            peers
+                .row
+                .iter()
+                .any(|row| row.id == "cpuid" && row.bar == Some(300))
+        );
     }
 }

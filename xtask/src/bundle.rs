@@ -25,9 +25,14 @@ pub struct Packed {
 /// [`Failure::Input`] naming file, VM, key and value; a guest that cannot be fetched.
 pub fn pack(source: &Source, guests: &Guests, power_off: &[PortWrite]) -> Result<Packed> {
     let files = source.files(&|name| guests.bytes(name))?;
-    let members: Vec<(&str, &[u8])> =
-        files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    let manifest = Manifest { power_off: power_off.to_vec(), ..source.manifest.clone() };
+    let members: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
+    let manifest = Manifest {
+        power_off: power_off.to_vec(),
+        ..source.manifest.clone()
+    };
     let bytes =
         write_bundle(&manifest, &members).map_err(|error| Failure::Input(error.to_string()))?;
     let guest_bytes = manifest.vms.iter().map(|vm| vm.memory_bytes).sum();

@@ -28,7 +28,12 @@ pub fn output(command: &mut Command) -> Result<String> {
     if ended.status.success() {
         return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
     }
-    Err(Failure::Run(format!("`{name}` failed ({}):\n{}", ended.status, tail(&ended))).into())
+    Err(Failure::Run(format!(
+        "`{name}` failed ({}):\n{}",
+        ended.status,
+        tail(&ended)
+    ))
+    .into())
 }
 
 /// Runs `command` with its standard error going where ours goes, unless `--quiet` keeps it.
@@ -65,7 +70,10 @@ fn started<T>(result: io::Result<T>, command: &Command) -> Result<T> {
 /// The command as one would type it.
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quoted(word: &str) -> String {
@@ -84,9 +92,15 @@ fn tail(ended: &Output) -> String {
 
 /// The last `count` lines of `text`, indented.
 pub fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let start = lines.len().saturating_sub(count);
-    lines[start..].iter().map(|line| format!("    {line}\n")).collect()
+    lines[start..]
+        .iter()
+        .map(|line| format!("    {line}\n"))
+        .collect()
 }
 
 /// Takes out of `command`'s environment what cargo and rustup put into ours for *this*
@@ -104,16 +118,32 @@ pub fn without_cargo_environment(command: &mut Command) {
 
 /// Where cargo keeps its registry, and how it reaches it, is the user's and stays.
 fn is_cargos(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    let kept = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_TERM_"];
-    let dropped = ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "RUSTFLAGS", "RUST_RECURSION"];
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let kept = [
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_TERM_",
+    ];
+    let dropped = [
+        "CARGO",
+        "RUSTUP_TOOLCHAIN",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTFLAGS",
+        "RUST_RECURSION",
+    ];
     dropped.iter().any(|prefix| name.starts_with(prefix))
         && !kept.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn without_toolchains(paths: &OsStr) -> OsString {
     let is_toolchain = |path: &Path| {
-        path.components().any(|part| part.as_os_str() == "toolchains" || part.as_os_str() == "deps")
+        path.components()
+            .any(|part| part.as_os_str() == "toolchains" || part.as_os_str() == "deps")
             || path.ends_with("rustlib")
     };
     let kept = std::env::split_paths(paths).filter(|path| !is_toolchain(path));
@@ -128,7 +158,11 @@ mod tests {
     fn a_failed_tool_is_named_with_its_words_and_its_last_output() {
         let error = output(Command::new("sh").args(["-c", "echo first; echo last >&2; exit 3"]));
         let text = error.unwrap_err().to_string();
-        for part in ["sh -c 'echo first; echo last >&2; exit 3'", "status: 3", "    last\n"] {
+        for part in [
+            "sh -c 'echo first; echo last >&2; exit 3'",
+            "status: 3",
+            "    last\n",
+        ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
     }
@@ -136,7 +170,9 @@ mod tests {
     #[test]
     fn a_tool_that_is_not_there_is_missing_not_failed() {
         let error = output(&mut Command::new("/no/such/tool")).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Failure::Missing(text)) if text.contains("/no/such/tool")));
+        assert!(
+            matches!(error.downcast_ref(), Some(Failure::Missing(text)) if text.contains("/no/such/tool"))
+        );
     }
 
     #[test]
@@ -144,7 +180,13 @@ mod tests {
         for kept in ["CARGO_HOME", "CARGO_NET_OFFLINE", "RUSTUP_HOME", "PATH"] {
             assert!(!is_cargos(OsStr::new(kept)), "{kept}");
         }
-        for gone in ["CARGO", "CARGO_MANIFEST_DIR", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTFLAGS"] {
+        for gone in [
+            "CARGO",
+            "CARGO_MANIFEST_DIR",
+            "RUSTUP_TOOLCHAIN",
+            "RUSTC_WRAPPER",
+            "RUSTFLAGS",
+        ] {
             assert!(is_cargos(OsStr::new(gone)), "{gone}");
         }
     }

@@ -50,7 +50,10 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     }
     let findings = findings()?;
     print!("{}", rendered(&findings));
-    let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
+    let missing = findings
+        .iter()
+        .filter(|finding| finding.state == State::Missing)
+        .count();
     if missing == 0 {
         return Ok(());
     }
@@ -80,7 +83,11 @@ fn findings() -> Result<Vec<Finding>> {
     }
     for guest in [&guests::KERNEL, &guests::BUSYBOX] {
         let found = guest.find().map(|cached| cached.package);
-        all.push(finding(&format!("guest {}", guest.package()), found, State::Later));
+        all.push(finding(
+            &format!("guest {}", guest.package()),
+            found,
+            State::Later,
+        ));
     }
     all.extend(engines.iter().map(|engine| engine_finding(engine.as_ref())));
     Ok(all)
@@ -110,22 +117,45 @@ fn tool_findings(need: Need, absent: State) -> impl Iterator<Item = Finding> {
 }
 
 fn finding(what: &str, found: Option<String>, absent: State) -> Finding {
-    let state = if found.is_some() { State::Found } else { absent };
-    Finding { what: what.into(), state, note: found.unwrap_or_default() }
+    let state = if found.is_some() {
+        State::Found
+    } else {
+        absent
+    };
+    Finding {
+        what: what.into(),
+        state,
+        note: found.unwrap_or_default(),
+    }
 }
 
 fn engine_finding(engine: &dyn Engine) -> Finding {
     let what = format!("engine {}", engine.name());
     let obstacles = engine.obstacles();
     if !obstacles.is_empty() {
-        return Finding { what, state: State::Unavailable, note: obstacles.join("\n") };
+        return Finding {
+            what,
+            state: State::Unavailable,
+            note: obstacles.join("\n"),
+        };
     }
-    let lacking: Vec<&str> =
-        engine.needs().iter().flat_map(|need| packages::missing(*need)).collect();
+    let lacking: Vec<&str> = engine
+        .needs()
+        .iter()
+        .flat_map(|need| packages::missing(*need))
+        .collect();
     if lacking.is_empty() {
-        return Finding { what, state: State::Found, note: engine.recipe().title.clone() };
+        return Finding {
+            what,
+            state: State::Found,
+            note: engine.recipe().title.clone(),
+        };
     }
-    Finding { what, state: State::Missing, note: format!("lacks {}", lacking.join(", ")) }
+    Finding {
+        what,
+        state: State::Missing,
+        note: format!("lacks {}", lacking.join(", ")),
+    }
 }
 
 fn rendered(findings: &[Finding]) -> String {

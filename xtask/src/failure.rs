@@ -49,7 +49,9 @@ impl Failure {
 
 /// The exit status that `error` stands for; 1 where no [`Failure`] says otherwise.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let known = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let known = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>());
     ExitCode::from(known.map_or(1, Failure::status))
 }
 
@@ -59,7 +61,10 @@ mod tests {
     use anyhow::Context;
 
     fn code(failure: Failure) -> ExitCode {
-        let error = Err::<(), _>(failure).context("outer").context("outermost").unwrap_err();
+        let error = Err::<(), _>(failure)
+            .context("outer")
+            .context("outermost")
+            .unwrap_err();
         exit_code(&error)
     }
 

@@ -39,10 +39,21 @@ impl Leashed {
     /// It cannot be started.
     pub fn start(command: &Command, stdout: Stdio, stderr: Stdio) -> Result<Self> {
         let mut leash = Command::new(OURSELVES);
-        leash.arg("leash").arg(getpid().as_raw_nonzero().to_string()).arg("--");
+        leash
+            .arg("leash")
+            .arg(getpid().as_raw_nonzero().to_string())
+            .arg("--");
         leash.arg(command.get_program()).args(command.get_args());
-        leash.current_dir(command.get_current_dir().unwrap_or_else(|| crate::paths::root()));
-        leash.process_group(0).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        leash.current_dir(
+            command
+                .get_current_dir()
+                .unwrap_or_else(|| crate::paths::root()),
+        );
+        leash
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
         let child = leash
             .spawn()
             .with_context(|| format!("start {}", command.get_program().to_string_lossy()))?;
@@ -83,7 +94,11 @@ pub fn become_leashed(args: &LeashArgs) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above.
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
-    anyhow::ensure!(parent == Some(args.parent), "process {} is gone", args.parent);
+    anyhow::ensure!(
+        parent == Some(args.parent),
+        "process {} is gone",
+        args.parent
+    );
     let (program, arguments) = args.words.split_first().context("nothing to run")?;
     Err(Command::new(program).args(arguments).exec())
         .with_context(|| format!("start {}", program.to_string_lossy()))
@@ -97,7 +112,11 @@ mod tests {
     #[test]
     fn dropping_ends_a_process_that_would_run_on() {
         // In a test `/proc/self/exe` is the test program, so the leash itself is not used.
-        let child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let child = Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let leashed = Leashed { child, group };
         let process = PathBuf::from(format!("/proc/{}", leashed.id()));

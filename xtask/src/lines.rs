@@ -58,7 +58,9 @@ pub fn harmless(line: &str) -> String {
 /// A guest's line apart: its VM's name and its text.
 pub fn of_guest(line: &str) -> Option<(&str, &str)> {
     let (name, text) = line.strip_prefix('[')?.split_once(']')?;
-    let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let is_name = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (is_name && !name.is_empty()).then(|| (name, text.strip_prefix(' ').unwrap_or(text)))
 }
 
@@ -78,7 +80,10 @@ mod tests {
 
     #[test]
     fn a_line_may_arrive_byte_by_byte_and_end_either_way() {
-        assert_eq!(split(&[b"[a] o", b"ne\r", b"\n[b] two\nlast"]), ["[a] one", "[b] two", "last"]);
+        assert_eq!(
+            split(&[b"[a] o", b"ne\r", b"\n[b] two\nlast"]),
+            ["[a] one", "[b] two", "last"]
+        );
     }
 
     #[test]
@@ -90,12 +95,18 @@ mod tests {
 
     #[test]
     fn escape_sequences_are_shown_not_obeyed() {
-        assert_eq!(harmless("a\x1b[2Jb\tc\x7f\u{9b}1m"), "a^[[2Jb\tc^?\u{fffd}1m");
+        assert_eq!(
+            harmless("a\x1b[2Jb\tc\x7f\u{9b}1m"),
+            "a^[[2Jb\tc^?\u{fffd}1m"
+        );
     }
 
     #[test]
     fn a_guests_line_is_told_from_the_hypervisors() {
-        assert_eq!(of_guest("[alpha] [    0.0] Linux"), Some(("alpha", "[    0.0] Linux")));
+        assert_eq!(
+            of_guest("[alpha] [    0.0] Linux"),
+            Some(("alpha", "[    0.0] Linux"))
+        );
         assert_eq!(of_guest("[alpha]"), Some(("alpha", "")));
         assert_eq!(of_guest("skerry: [alpha] x"), None);
         assert_eq!(of_guest("[    0.000000] Linux"), None);

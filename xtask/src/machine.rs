@@ -40,11 +40,19 @@ pub struct MachineArgs {
 impl MachineArgs {
     /// What may be done about missing tools.
     pub fn install(&self) -> Install {
-        if self.no_install { Install::Refused } else { Install::Allowed }
+        if self.no_install {
+            Install::Refused
+        } else {
+            Install::Allowed
+        }
     }
 
     fn after(&self) -> After {
-        if self.keep { After::Keep } else { After::Remove }
+        if self.keep {
+            After::Keep
+        } else {
+            After::Remove
+        }
     }
 }
 
@@ -93,7 +101,12 @@ impl Machine {
 
     /// A machine on this engine, with a build and tools that are here already.
     pub fn with(engine: Box<dyn Engine>, built: &Built, args: &MachineArgs) -> Self {
-        Self { engine, built: built.clone(), install: args.install(), after: args.after() }
+        Self {
+            engine,
+            built: built.clone(),
+            install: args.install(),
+            after: args.after(),
+        }
     }
 
     /// Packs `source` for this machine.
@@ -101,7 +114,10 @@ impl Machine {
     /// # Errors
     /// [`Failure::Input`] if it is refused; a guest that cannot be fetched.
     pub fn pack(&self, source: &Source) -> Result<Packed> {
-        let guests = Guests { built: &self.built, install: self.install };
+        let guests = Guests {
+            built: &self.built,
+            install: self.install,
+        };
         bundle::pack(source, &guests, &self.engine.recipe().power_off)
     }
 
@@ -122,9 +138,20 @@ impl Machine {
         }
         let hypervisor = self.built.hypervisor();
         let engine = self.engine.as_ref();
-        let boot = Boot { engine, hypervisor: &hypervisor, packed, folder: folder.path(), limit };
+        let boot = Boot {
+            engine,
+            hypervisor: &hypervisor,
+            packed,
+            folder: folder.path(),
+            limit,
+        };
         let ending = boot.run(keyboard, listener)?;
-        Ok(Ended { ending, engine_lines: boot.engine_lines(), limit })
+        let engine_lines = boot.engine_lines(&ending);
+        Ok(Ended {
+            ending,
+            engine_lines,
+            limit,
+        })
     }
 }
 
@@ -135,7 +162,10 @@ impl Ended {
     /// [`Failure::Run`] or [`Failure::TimeLimit`], with what helps to find out why.
     pub fn check(&self, run: &Transcript) -> Result<(), Failure> {
         if let Some(panic) = &run.panic {
-            let why = format!("the hypervisor panicked at {}: {}", panic.location, panic.message);
+            let why = format!(
+                "the hypervisor panicked at {}: {}",
+                panic.location, panic.message
+            );
             return Err(Failure::Run(self.explained(&why, run)));
         }
         match &self.ending {
@@ -154,7 +184,9 @@ impl Ended {
             return Err(Failure::Run(self.explained(why, run)));
         }
         match run.damaged.first() {
-            Some(damaged) => Err(Failure::Run(format!("a report line was damaged: {damaged}"))),
+            Some(damaged) => Err(Failure::Run(format!(
+                "a report line was damaged: {damaged}"
+            ))),
             None => Ok(()),
         }
     }
@@ -179,7 +211,11 @@ mod tests {
 
     fn ended(ending: Ending) -> Ended {
         let limit = Some(Duration::from_secs(60));
-        Ended { ending, engine_lines: "    VMCS host state invalid CR0\n".into(), limit }
+        Ended {
+            ending,
+            engine_lines: "    VMCS host state invalid CR0\n".into(),
+            limit,
+        }
     }
 
     fn transcript(text: &str) -> Transcript {
@@ -192,7 +228,11 @@ mod tests {
     fn an_engine_that_ends_in_silence_has_failed_and_its_log_is_shown() {
         let run = transcript("skerry: entering\n");
         let error = ended(Ending::Closed).check(&run).unwrap_err().to_string();
-        for part in ["@skerry end", "skerry: entering", "VMCS host state invalid CR0"] {
+        for part in [
+            "@skerry end",
+            "skerry: entering",
+            "VMCS host state invalid CR0",
+        ] {
             assert!(error.contains(part), "{part} is missing in {error}");
         }
     }

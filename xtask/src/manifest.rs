@@ -56,7 +56,9 @@ pub struct Source {
 pub fn read(path: &Path) -> Result<Source> {
     let shown = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        Failure::Input(format!("{shown}: the manifest cannot be read: {error}; name a TOML file"))
+        Failure::Input(format!(
+            "{shown}: the manifest cannot be read: {error}; name a TOML file"
+        ))
     })?;
     parse(&shown, &text, path.parent().unwrap_or(Path::new("")))
 }
@@ -71,14 +73,26 @@ pub fn parse(shown: &str, text: &str, folder: &Path) -> Result<Source> {
     let (drafts, attach) = text::read(shown, text, &mut refusals);
     refusals.into_result()?;
     let (vms, places) = drafts.into_iter().unzip();
-    let manifest = Manifest { attach, vms, ..Manifest::default() };
-    Ok(Source { manifest, shown: shown.to_string(), places, folder: folder.into() })
+    let manifest = Manifest {
+        attach,
+        vms,
+        ..Manifest::default()
+    };
+    Ok(Source {
+        manifest,
+        shown: shown.to_string(),
+        places,
+        folder: folder.into(),
+    })
 }
 
 /// A manifest of one VM that the command line describes.
 pub fn single(vm: VmManifest, folder: &Path) -> Source {
     Source {
-        manifest: Manifest { vms: vec![vm], ..Manifest::default() },
+        manifest: Manifest {
+            vms: vec![vm],
+            ..Manifest::default()
+        },
         shown: "command line".to_string(),
         places: vec![Places::of_flags()],
         folder: folder.into(),
@@ -92,7 +106,8 @@ impl Source {
     /// # Errors
     /// Every refusal, a line each.
     pub fn check(&self) -> Result<()> {
-        self.read_and_check(Reader::of_paths(&self.folder)).map(drop)
+        self.read_and_check(Reader::of_paths(&self.folder))
+            .map(drop)
     }
 
     /// The files that the VMs name, by these names, each VM's start planned as the
@@ -137,7 +152,10 @@ impl Source {
 
     fn check_values(&self, refusals: &mut Refusals) {
         if self.manifest.vms.is_empty() {
-            refusals.add(&self.shown, "no VM; add a [[vm]] with `name`, `memory` and `kernel`");
+            refusals.add(
+                &self.shown,
+                "no VM; add a [[vm]] with `name`, `memory` and `kernel`",
+            );
         }
         let mut names = BTreeSet::new();
         for (vm, places) in self.vms() {
@@ -152,7 +170,10 @@ impl Source {
         match &self.manifest.attach {
             Some(name) if !names.contains(name) => {
                 let text = format!("no VM is named \"{name}\" to attach the keyboard to");
-                refusals.add(&self.shown, format!("{text}; there are: {}", listed(&names)));
+                refusals.add(
+                    &self.shown,
+                    format!("{text}; there are: {}", listed(&names)),
+                );
             }
             _ => {}
         }
@@ -160,7 +181,11 @@ impl Source {
 }
 
 fn listed(names: &BTreeSet<&String>) -> String {
-    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn too_much(vm: &VmManifest, total_bytes: u64, limit_bytes: u64) -> String {
@@ -186,7 +211,9 @@ fn check_image(
         reader.read(initrd, places.of("initrd"), refusals)?;
     }
     // Wrong values have their refusal already; the plan would repeat it.
-    let (Some(request), Ok(())) = (request(vm, reader), vm.check()) else { return Ok(()) };
+    let (Some(request), Ok(())) = (request(vm, reader), vm.check()) else {
+        return Ok(());
+    };
     if let Err(error) = skerry_load::plan(&request) {
         let file = match &vm.initrd {
             Some(initrd) if error.key() == "initrd" => initrd,

@@ -17,6 +17,8 @@ use crate::{command, say};
 pub enum Need {
     /// Compiling for bare metal without rustup's target.
     BareMetal,
+    /// Clippy for the toolchain of [`Need::BareMetal`].
+    BareMetalLints,
     /// Making a bootable ISO.
     Iso,
     /// Running Bochs.
@@ -47,29 +49,62 @@ pub struct Tool {
 }
 
 const fn tool(need: Need, package: &'static str, mark: Mark) -> Tool {
-    Tool { need, package, mark }
+    Tool {
+        need,
+        package,
+        mark,
+    }
 }
 
 const BOCHS_TERM: &str = "/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so";
 
 /// Every tool. Those of [`Need::BareMetal`] are the compiler that Debian builds Firefox
 /// with: it comes with the source of its own library.
-const TOOLS: [Tool; 16] = [
+const TOOLS: [Tool; 17] = [
     tool(Need::BareMetal, "rustc-web", Mark::File("/usr/bin/rustc")),
     tool(Need::BareMetal, "cargo-web", Mark::File("/usr/bin/cargo")),
-    tool(Need::BareMetal, "rust-web-src", Mark::File("/usr/lib/rustlib/src/rust/library/core/src/lib.rs")),
-    tool(Need::BareMetal, "rust-web-llvm", Mark::File("/usr/bin/rust-lld")),
+    tool(
+        Need::BareMetal,
+        "rust-web-src",
+        Mark::File("/usr/lib/rustlib/src/rust/library/core/src/lib.rs"),
+    ),
+    tool(
+        Need::BareMetal,
+        "rust-web-llvm",
+        Mark::File("/usr/bin/rust-lld"),
+    ),
     tool(Need::BareMetal, "lld-22", Mark::Program("ld.lld-22")),
+    tool(
+        Need::BareMetalLints,
+        "rust-web-clippy",
+        Mark::File("/usr/bin/cargo-clippy"),
+    ),
     tool(Need::Iso, "grub-common", Mark::Program("grub-mkrescue")),
-    tool(Need::Iso, "grub-pc-bin", Mark::File("/usr/lib/grub/i386-pc/multiboot2.mod")),
+    tool(
+        Need::Iso,
+        "grub-pc-bin",
+        Mark::File("/usr/lib/grub/i386-pc/multiboot2.mod"),
+    ),
     tool(Need::Iso, "xorriso", Mark::Program("xorriso")),
     tool(Need::Iso, "mtools", Mark::Program("mformat")),
     tool(Need::Bochs, "bochs", Mark::Program("bochs-bin")),
     // Any display satisfies the package; this one brings no desktop along.
     tool(Need::Bochs, "bochs-term", Mark::File(BOCHS_TERM)),
-    tool(Need::Bochs, "bochsbios", Mark::File("/usr/share/bochs/BIOS-bochs-latest")),
-    tool(Need::Bochs, "vgabios", Mark::File("/usr/share/vgabios/vgabios.bin")),
-    tool(Need::Qemu, "qemu-system-x86", Mark::Program("qemu-system-x86_64")),
+    tool(
+        Need::Bochs,
+        "bochsbios",
+        Mark::File("/usr/share/bochs/BIOS-bochs-latest"),
+    ),
+    tool(
+        Need::Bochs,
+        "vgabios",
+        Mark::File("/usr/share/vgabios/vgabios.bin"),
+    ),
+    tool(
+        Need::Qemu,
+        "qemu-system-x86",
+        Mark::Program("qemu-system-x86_64"),
+    ),
     tool(Need::Guests, "apt", Mark::Program("apt-get")),
     tool(Need::Guests, "dpkg", Mark::Program("dpkg-deb")),
 ];
@@ -107,7 +142,10 @@ pub fn tools(need: Need) -> impl Iterator<Item = &'static Tool> {
 
 /// The packages of a job's tools that are not here.
 pub fn missing(need: Need) -> Vec<&'static str> {
-    tools(need).filter(|tool| tool.find().is_none()).map(|tool| tool.package).collect()
+    tools(need)
+        .filter(|tool| tool.find().is_none())
+        .map(|tool| tool.package)
+        .collect()
 }
 
 /// Sees to it that a job's tools are here.
@@ -170,7 +208,9 @@ fn install_command(packages: &[&str]) -> Command {
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = as_root();
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
-    command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    command
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .args(arguments);
     command
 }
 
@@ -195,7 +235,10 @@ mod tests {
     fn the_line_to_type_waits_for_the_lock_and_takes_no_recommended_packages() {
         let typed = command::shown(&install_command(&["bochs", "vgabios"]));
         assert!(typed.contains("DPkg::Lock::Timeout=300"), "{typed}");
-        assert!(typed.ends_with("install -y --no-install-recommends bochs vgabios"), "{typed}");
+        assert!(
+            typed.ends_with("install -y --no-install-recommends bochs vgabios"),
+            "{typed}"
+        );
     }
 
     #[test]

@@ -40,7 +40,11 @@ pub fn scenarios() -> PathBuf {
 /// What was downloaded and is good for every checkout: `$XDG_CACHE_HOME/skerry`, or
 /// `~/.cache/skerry`, or the target folder where there is no home.
 pub fn cache() -> PathBuf {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map_or_else(|| target().join("cache"), |caches| caches.join("skerry"))
@@ -96,7 +100,10 @@ fn remove_abandoned(runs: &Path) {
 
 /// Whether the process whose number the name starts with is gone.
 fn is_abandoned(name: &OsStr) -> bool {
-    let process = name.to_str().and_then(|name| name.split_once('-')).map(|(number, _)| number);
+    let process = name
+        .to_str()
+        .and_then(|name| name.split_once('-'))
+        .map(|(number, _)| number);
     process
         .and_then(|number| number.parse::<u32>().ok())
         .is_some_and(|number| !Path::new("/proc").join(number.to_string()).exists())

@@ -38,7 +38,11 @@ pub struct ImageArgs {
 /// # Errors
 /// The toolchain is missing, or the build fails.
 pub fn build(args: &BuildArgs) -> Result<()> {
-    let install = if args.no_install { Install::Refused } else { Install::Allowed };
+    let install = if args.no_install {
+        Install::Refused
+    } else {
+        Install::Allowed
+    };
     let built = bare::build(install)?;
     println!("hypervisor  {}", built.hypervisor().display());
     for name in bare::stub_names()? {
@@ -53,7 +57,10 @@ pub fn build(args: &BuildArgs) -> Result<()> {
 /// # Errors
 /// The manifest is refused, a tool is missing, the folder cannot be written.
 pub fn image(args: &ImageArgs) -> Result<()> {
-    let path = args.manifest.clone().unwrap_or_else(|| paths::recipes().join("demo.toml"));
+    let path = args
+        .manifest
+        .clone()
+        .unwrap_or_else(|| paths::recipes().join("demo.toml"));
     let source = manifest::read(&path)?;
     let engine = machine::choose(&args.machine, &source)?;
     packages::ensure(Need::Iso, args.machine.install())?;
@@ -74,6 +81,12 @@ pub fn image(args: &ImageArgs) -> Result<()> {
 }
 
 fn shown(file: &Path) -> Result<String> {
-    let bytes = fs::metadata(file).with_context(|| format!("look at {}", file.display()))?.len();
-    Ok(format!("{:>10}  {}", crate::summary::size(bytes), file.display()))
+    let bytes = fs::metadata(file)
+        .with_context(|| format!("look at {}", file.display()))?
+        .len();
+    Ok(format!(
+        "{:>10}  {}",
+        crate::summary::size(bytes),
+        file.display()
+    ))
 }

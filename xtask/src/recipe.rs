@@ -143,8 +143,12 @@ mod tests {
                 memory_mib: 96,
             };
             let command = recipe.command(&filling).unwrap();
-            let written = recipe.files.keys().map(|file| fs::read_to_string(folder.path().join(file)));
-            let all = written.map(Result::unwrap).collect::<String>() + &crate::command::shown(&command);
+            let written = recipe
+                .files
+                .keys()
+                .map(|file| fs::read_to_string(folder.path().join(file)));
+            let all =
+                written.map(Result::unwrap).collect::<String>() + &crate::command::shown(&command);
             assert!(!all.contains('{'), "{name}: {all}");
             assert_eq!(command.get_current_dir(), Some(folder.path()));
             assert!(all.contains("4711") && all.contains("96"), "{name}: {all}");
@@ -156,7 +160,10 @@ mod tests {
         let recipe = Recipe::read("bochs").unwrap();
         let error = recipe.memory_mib(1 << 39, 0).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("524288 MiB") && text.contains("`memory`"), "{text}");
+        assert!(
+            text.contains("524288 MiB") && text.contains("`memory`"),
+            "{text}"
+        );
         assert!(matches!(error.downcast_ref(), Some(Failure::Input(_))));
     }
 

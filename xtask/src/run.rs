@@ -51,7 +51,12 @@ struct SingleArgs {
     #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<String>,
     /// Its command line
-    #[arg(long, value_name = "TEXT", requires = "kernel", default_value = "console=ttyS0")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "kernel",
+        default_value = "console=ttyS0"
+    )]
     append: String,
     /// Its memory
     #[arg(long, value_name = "SIZE", requires = "kernel", default_value = "256M")]
@@ -67,9 +72,22 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let engine = machine::choose(&args.machine, &source)?;
     let machine = Machine::set_up(engine, &args.machine)?;
     let packed = machine.pack(&source)?;
-    let names = source.manifest.vms.iter().map(|vm| vm.name.clone()).collect::<Vec<_>>();
-    say::note(&format!("booting {} on {}", names.join(", "), machine.engine.name()));
-    let attached = if args.console.is_some() { Attached::Yes } else { Attached::Not };
+    let names = source
+        .manifest
+        .vms
+        .iter()
+        .map(|vm| vm.name.clone())
+        .collect::<Vec<_>>();
+    say::note(&format!(
+        "booting {} on {}",
+        names.join(", "),
+        machine.engine.name()
+    ));
+    let attached = if args.console.is_some() {
+        Attached::Yes
+    } else {
+        Attached::Not
+    };
     let keyboard = Keyboard::take(attached)?;
     if keyboard.is_some() {
         say::note("Ctrl-A h shows the console's keys, Ctrl-A x quits");
@@ -102,7 +120,11 @@ impl RunArgs {
     }
 
     fn limit(&self) -> Option<Duration> {
-        let default = if self.console.is_some() { 0 } else { DEFAULT_LIMIT_S };
+        let default = if self.console.is_some() {
+            0
+        } else {
+            DEFAULT_LIMIT_S
+        };
         let seconds = self.timeout.unwrap_or(default);
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
@@ -110,9 +132,8 @@ impl RunArgs {
 
 impl SingleArgs {
     fn source(&self, kernel: &str) -> Result<Source> {
-        let memory_bytes = manifest::parse_size(&self.memory).map_err(|error| {
-            Failure::Input(format!("--memory {}: {error}", self.memory))
-        })?;
+        let memory_bytes = manifest::parse_size(&self.memory)
+            .map_err(|error| Failure::Input(format!("--memory {}: {error}", self.memory)))?;
         let vm = VmManifest {
             initrd: self.initrd.clone(),
             cmdline: self.append.clone(),
@@ -151,7 +172,11 @@ impl Listener for Live {
             }
             None => self.transcript.push(bytes, |line| self.screen.line(line)),
         }
-        if self.transcript.is_over() { Next::Over } else { Next::GoOn }
+        if self.transcript.is_over() {
+            Next::Over
+        } else {
+            Next::GoOn
+        }
     }
 }
 
@@ -161,12 +186,19 @@ fn check_statuses(run: &Transcript) -> Result<()> {
         .vms
         .iter()
         .filter(|vm| vm.status != 0)
-        .map(|vm| format!("vm \"{}\" ended with status {}: {}", vm.name, vm.status, vm.stop))
+        .map(|vm| {
+            format!(
+                "vm \"{}\" ended with status {}: {}",
+                vm.name, vm.status, vm.stop
+            )
+        })
         .collect();
     let status = run.end.map_or(0, |end| end.status);
     match (failed.as_slice(), status) {
         ([], 0) => Ok(()),
-        ([], status) => Err(Failure::Run(format!("the hypervisor ended with status {status}")).into()),
+        ([], status) => {
+            Err(Failure::Run(format!("the hypervisor ended with status {status}")).into())
+        }
         (failed, _) => Err(Failure::Run(failed.join("\n")).into()),
     }
 }

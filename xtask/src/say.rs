@@ -24,7 +24,11 @@ pub fn is_quiet() -> bool {
 /// One line about what goes on.
 pub fn note(text: &str) {
     if !is_quiet() {
-        let style = if stderr().is_terminal() { BOLD } else { Style::new() };
+        let style = if stderr().is_terminal() {
+            BOLD
+        } else {
+            Style::new()
+        };
         eprintln!("{style}skerry:{style:#} {text}");
     }
 }
@@ -41,7 +45,10 @@ impl Step {
     pub fn begin(what: impl Into<String>) -> Self {
         let what = what.into();
         note(&format!("{what} ..."));
-        Self { what, start: Instant::now() }
+        Self {
+            what,
+            start: Instant::now(),
+        }
     }
 
     /// Says that it is done, with anything worth knowing.

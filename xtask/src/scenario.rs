@@ -115,7 +115,11 @@ pub fn all(folder: &Path) -> Result<Vec<Scenario>> {
 
 fn read(path: &Path) -> Result<Scenario> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(name, &path.display().to_string(), &text, folder)
 }
@@ -161,7 +165,10 @@ fn without_head(text: &str) -> Result<String, toml::de::Error> {
         }
         if let DeValue::Array(vms) = value.get_ref() {
             let tables = vms.iter().filter_map(|vm| vm.get_ref().as_table());
-            for (key, value) in tables.flatten().filter(|(key, _)| key.get_ref() == "expect") {
+            for (key, value) in tables
+                .flatten()
+                .filter(|(key, _)| key.get_ref() == "expect")
+            {
                 blank(key.span().start, value.span().end);
             }
         }
@@ -201,21 +208,32 @@ expect = { status = 3, contains = [\"x\"] }
 
     #[test]
     fn a_wrong_key_is_refused_at_the_line_it_stands_in_the_file() {
-        let error = parsed(&TEXT.replace("kernel", "kernle")).unwrap_err().to_string();
+        let error = parsed(&TEXT.replace("kernel", "kernle"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("s.toml:8:"), "{error}");
-        let error = parsed(&TEXT.replace("status", "stauts")).unwrap_err().to_string();
+        let error = parsed(&TEXT.replace("status", "stauts"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("stauts"), "{error}");
     }
 
     #[test]
     fn a_pattern_that_is_none_is_refused() {
-        let error = parsed(&TEXT.replace("\"panic\"", "\"(\"")).unwrap_err().to_string();
+        let error = parsed(&TEXT.replace("\"panic\"", "\"(\""))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("key `fail`"), "{error}");
     }
 
     #[test]
     fn every_scenario_in_the_repository_can_be_read_and_one_is_meant_to_fail() {
         let all = all(&paths::scenarios()).unwrap();
-        assert_eq!(all.iter().filter(|scenario| scenario.expect_failure).count(), 1);
+        assert_eq!(
+            all.iter()
+                .filter(|scenario| scenario.expect_failure)
+                .count(),
+            1
+        );
     }
 }

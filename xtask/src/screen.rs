@@ -20,7 +20,10 @@ pub struct Screen {
 impl Screen {
     /// A screen for VMs whose names get colours in this order.
     pub fn new(names: Vec<String>) -> Self {
-        Self { colours: say::colours(), names }
+        Self {
+            colours: say::colours(),
+            names,
+        }
     }
 
     /// Prints one line.

@@ -16,11 +16,12 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::bundle::Packed;
+use crate::command::last_lines;
 use crate::engine::Engine;
 use crate::leash::Leashed;
 use crate::recipe::Filling;
-use crate::terminal::Keyboard;
 use crate::signals;
+use crate::terminal::Keyboard;
 
 /// How long the engine may take to connect its serial line.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +29,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 /// How often things without a file descriptor are looked at.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How much of an engine's output is shown where its log tells nothing.
+const ENGINE_LINES: usize = 8;
 
 /// What the listener wants next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +90,13 @@ impl Boot<'_> {
             return Ok(Ending::Closed);
         };
         let deadline = self.limit.and_then(|limit| begin.checked_add(limit));
-        Wait { serial, keyboard, deadline, over: false }.run(listener)
+        Wait {
+            serial,
+            keyboard,
+            deadline,
+            over: false,
+        }
+        .run(listener)
     }
 
     fn start(&self, serial_port: u16) -> Result<Leashed> {
@@ -105,18 +115,22 @@ impl Boot<'_> {
         let command = self.engine.command(&filling)?;
         signals::check()?;
         let output = File::create(self.folder.join("engine.out"))?;
-        Leashed::start(&command, Stdio::from(output.try_clone()?), Stdio::from(output))
+        Leashed::start(
+            &command,
+            Stdio::from(output.try_clone()?),
+            Stdio::from(output),
+        )
     }
 
-    /// What the engine itself said about a failure: its log's telling lines, or the end of
-    /// its output.
-    pub fn engine_lines(&self) -> String {
+    /// What the engine itself said about a failure: its log's telling lines; or the end of
+    /// its output, if it ended by itself.
+    pub fn engine_lines(&self, ending: &Ending) -> String {
         let telling = self.engine.log_lines(self.folder);
-        if !telling.is_empty() {
+        if !telling.is_empty() || *ending != Ending::Closed {
             return telling.iter().map(|line| format!("    {line}\n")).collect();
         }
         let output = fs::read(self.folder.join("engine.out")).unwrap_or_default();
-        crate::command::last_lines(&String::from_utf8_lossy(&output), 8)
+        last_lines(&String::from_utf8_lossy(&output), ENGINE_LINES)
     }
 }
 
@@ -159,8 +173,15 @@ impl Wait {
                     None => return Ok(Ending::Closed),
                 }
             }
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(if self.over { Ending::SwitchedOff } else { Ending::TimeLimit });
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return Ok(if self.over {
+                    Ending::SwitchedOff
+                } else {
+                    Ending::TimeLimit
+                });
             }
         }
     }
@@ -186,7 +207,9 @@ impl Wait {
     }
 
     fn forward_keys(&mut self) -> Result<()> {
-        let Some(keyboard) = &mut self.keyboard else { return Ok(()) };
+        let Some(keyboard) = &mut self.keyboard else {
+            return Ok(());
+        };
         match keyboard.read()? {
             // An engine that is going away takes no more keys.
             Some(keys) => drop(self.serial.write_all(&keys)),
@@ -206,13 +229,21 @@ impl Wait {
 /// Which of `sources` can be read, after at most a tick; a signal ends the wait too.
 fn ready(sources: &[BorrowedFd]) -> Result<Vec<bool>> {
     let wake = signals::wake();
-    let all = sources.iter().copied().chain(wake.as_ref().map(AsFd::as_fd));
-    let mut polled: Vec<PollFd> =
-        all.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)).collect();
+    let all = sources
+        .iter()
+        .copied()
+        .chain(wake.as_ref().map(AsFd::as_fd));
+    let mut polled: Vec<PollFd> = all
+        .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
+        .collect();
     let tick = Timespec::try_from(TICK)?;
     match poll(&mut polled, Some(&tick)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error).context("wait for the engine"),
     }
-    Ok(polled.iter().take(sources.len()).map(|source| !source.revents().is_empty()).collect())
+    Ok(polled
+        .iter()
+        .take(sources.len())
+        .map(|source| !source.revents().is_empty())
+        .collect())
 }

@@ -45,7 +45,9 @@ pub fn install() -> Result<()> {
 /// # Errors
 /// [`Failure::Interrupted`] with the signal.
 pub fn check() -> Result<(), Failure> {
-    let arrived = SIGNALS.get().map_or(0, |signals| signals.arrived.load(Ordering::Relaxed));
+    let arrived = SIGNALS
+        .get()
+        .map_or(0, |signals| signals.arrived.load(Ordering::Relaxed));
     match i32::try_from(arrived) {
         Ok(0) | Err(_) => Ok(()),
         Ok(signal) => Err(Failure::Interrupted(signal)),

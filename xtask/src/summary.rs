@@ -29,7 +29,14 @@ pub fn of(run: &Transcript) -> String {
 }
 
 fn vm_table(vms: &[VmReport], tsc_hz: u64) -> String {
-    let numbers = ["status", "exits", "in guest", "for it in host", "memory", "overhead"];
+    let numbers = [
+        "status",
+        "exits",
+        "in guest",
+        "for it in host",
+        "memory",
+        "overhead",
+    ];
     let header = [&["VM", "ended"], &numbers[..]].concat();
     let mut table = table::with_header(&header, &numbers);
     table.add_rows(vms.iter().map(|vm| row(vm, tsc_hz)));
@@ -45,7 +52,11 @@ fn row(vm: &VmReport, tsc_hz: u64) -> [String; 8] {
     };
     [
         vm.name.clone(),
-        if vm.ended { format!("{}{restarts}", vm.stop) } else { format!("still ran{restarts}") },
+        if vm.ended {
+            format!("{}{restarts}", vm.stop)
+        } else {
+            format!("still ran{restarts}")
+        },
         vm.status.to_string(),
         grouped(exits),
         ticks(vm.guest_tsc, tsc_hz),
@@ -73,24 +84,34 @@ fn host_lines(host: &HostReport) -> String {
 
 /// The greatest counts by name.
 fn top(counts: &BTreeMap<String, u64>, most: usize) -> String {
-    let mut sorted: Vec<(&str, u64)> =
-        counts.iter().map(|(name, count)| (name.as_str(), *count)).filter(|(_, n)| *n > 0).collect();
+    let mut sorted: Vec<(&str, u64)> = counts
+        .iter()
+        .map(|(name, count)| (name.as_str(), *count))
+        .filter(|(_, n)| *n > 0)
+        .collect();
     sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let rest: u64 = sorted.iter().skip(most).map(|(_, count)| count).sum();
-    let mut words: Vec<String> =
-        sorted.iter().take(most).map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
+    let mut words: Vec<String> = sorted
+        .iter()
+        .take(most)
+        .map(|(name, count)| format!("{name} {}", grouped(*count)))
+        .collect();
     if rest > 0 {
         words.push(format!("others {}", grouped(rest)));
     }
-    if words.is_empty() { "none".into() } else { words.join(", ") }
+    if words.is_empty() {
+        "none".into()
+    } else {
+        words.join(", ")
+    }
 }
 
 /// Ticks, and the time they stand for where the rate is known.
 fn ticks(count: u64, tsc_hz: u64) -> String {
     let scaled = match count {
         0..10_000 => grouped(count),
-        10_000..10_000_000 => format!("{:.1} k", count as f64 / 1e3),
-        10_000_000..10_000_000_000 => format!("{:.1} M", count as f64 / 1e6),
+        10_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", count as f64 / 1e6),
         _ => format!("{:.1} G", count as f64 / 1e9),
     };
     match tsc_hz {
@@ -113,7 +134,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -128,8 +149,14 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([512, 8192, 134_217_728].map(size), ["512 B", "8 KiB", "128.0 MiB"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [512, 8192, 134_217_728].map(size),
+            ["512 B", "8 KiB", "128.0 MiB"]
+        );
         assert_eq!(ticks(25_000_000, 50_000_000), "25.0 M ticks = 0.500 s");
         assert_eq!(ticks(42, 0), "42 ticks");
     }
@@ -156,7 +183,10 @@ mod tests {
             memory_bytes: 128 << 20,
             ..VmReport::default()
         });
-        run.vms.push(VmReport { name: "beta".into(), ..VmReport::default() });
+        run.vms.push(VmReport {
+            name: "beta".into(),
+            ..VmReport::default()
+        });
         let text = of(&run);
         for part in [
             "halted with interrupts off (restarted 2 times)",

@@ -20,7 +20,10 @@ pub fn with_header(header: &[&str], numbers: &[&str]) -> Table {
 
 /// The table's text without the blanks at its lines' ends.
 pub fn text(table: &Table) -> String {
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 #[cfg(test)]

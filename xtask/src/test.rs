@@ -88,9 +88,10 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
 fn set_up(args: &TestArgs) -> Result<Vec<Machine>> {
     let install = args.machine.install();
     let engines = match args.machine.on {
-        On::Auto => {
-            engine::all()?.into_iter().filter(|engine| engine.obstacles().is_empty()).collect()
-        }
+        On::Auto => engine::all()?
+            .into_iter()
+            .filter(|engine| engine.obstacles().is_empty())
+            .collect(),
         on => vec![engine::choose(on)?],
     };
     for engine in &engines {
@@ -98,7 +99,10 @@ fn set_up(args: &TestArgs) -> Result<Vec<Machine>> {
     }
     let built = bare::build(install)?;
     guests::fetch_all(install)?;
-    Ok(engines.into_iter().map(|engine| Machine::with(engine, &built, &args.machine)).collect())
+    Ok(engines
+        .into_iter()
+        .map(|engine| Machine::with(engine, &built, &args.machine))
+        .collect())
 }
 
 fn host_tests() -> Result<Case> {
@@ -109,7 +113,11 @@ fn host_tests() -> Result<Case> {
     cargo.current_dir(paths::root()).args(["test", "--quiet"]);
     let ended = command::shown_output(&mut cargo);
     crate::signals::check()?;
-    let objections = ended.err().map(|error| (None, error.to_string())).into_iter().collect();
+    let objections = ended
+        .err()
+        .map(|error| (None, error.to_string()))
+        .into_iter()
+        .collect();
     Ok(Case {
         name: "host".into(),
         title: "the host's unit and property tests (cargo test)".into(),
@@ -128,11 +136,17 @@ struct Planned<'a> {
 }
 
 fn plan<'a>(machines: &'a [Machine], scenarios: &'a [Scenario]) -> Result<Vec<Planned<'a>>> {
-    let pairs = machines.iter().flat_map(|machine| scenarios.iter().map(move |s| (machine, s)));
+    let pairs = machines
+        .iter()
+        .flat_map(|machine| scenarios.iter().map(move |s| (machine, s)));
     pairs
         .map(|(machine, scenario)| {
             let packed = machine.pack(&scenario.source)?;
-            Ok(Planned { machine, scenario, packed })
+            Ok(Planned {
+                machine,
+                scenario,
+                packed,
+            })
         })
         .collect()
 }
@@ -172,14 +186,18 @@ impl Planned<'_> {
     fn run(&self) -> Result<Case> {
         let start = Instant::now();
         let engine = self.machine.engine.as_ref();
-        say::note(&format!("scenario {} on {} ...", self.scenario.name, engine.name()));
+        say::note(&format!(
+            "scenario {} on {} ...",
+            self.scenario.name,
+            engine.name()
+        ));
         let (first, mut objections) = self.run_once()?;
         if self.scenario.rerun && objections.is_empty() && engine.recipe().repeats {
             let (second, more) = self.run_once()?;
             objections.extend(more);
             objections.extend(scenario::difference(&first, &second));
         }
-        if !objections.is_empty() {
+        if !objections.is_empty() && !self.scenario.expect_failure {
             self.keep_log(&first)?;
         }
         let case = self.case(engine, objections, start.elapsed());
@@ -189,7 +207,10 @@ impl Planned<'_> {
 
     fn run_once(&self) -> Result<(Transcript, Vec<scenario::Objection>)> {
         let fail = &self.scenario.fail;
-        let mut judge = Judge { transcript: Transcript::new(Keep::All), fail };
+        let mut judge = Judge {
+            transcript: Transcript::new(Keep::All),
+            fail,
+        };
         let limit = Some(Duration::from_secs(self.scenario.timeout_s));
         let ended = self.machine.boot(&self.packed, limit, None, &mut judge)?;
         let mut run = judge.transcript;
@@ -198,7 +219,10 @@ impl Planned<'_> {
         if let Err(failure) = ended.check(&run) {
             objections.push((None, failure.to_string()));
         }
-        objections.extend(scenario::objections(self.scenario, &run));
+        // A run that was cut short has one objection; the rest would follow from it.
+        if run.end.is_some() {
+            objections.extend(scenario::objections(self.scenario, &run));
+        }
         Ok((run, objections))
     }
 
@@ -210,13 +234,25 @@ impl Planned<'_> {
             (true, false) => Vec::new(),
             (true, true) => vec![(None, "is meant to fail, and nothing objected".to_string())],
         };
-        let meant = if scenario.expect_failure { " (meant to fail, and did)" } else { "" };
+        let meant = if scenario.expect_failure {
+            " (meant to fail, and did)"
+        } else {
+            ""
+        };
         Case {
             name: scenario.name.clone(),
-            title: format!("{}{}", scenario.title, if objections.is_empty() { meant } else { "" }),
+            title: format!(
+                "{}{}",
+                scenario.title,
+                if objections.is_empty() { meant } else { "" }
+            ),
             engine: engine.name().into(),
             objections,
-            vms: scenario.expects.iter().map(|expected| expected.vm.clone()).collect(),
+            vms: scenario
+                .expects
+                .iter()
+                .map(|expected| expected.vm.clone())
+                .collect(),
             took,
         }
     }
@@ -226,7 +262,10 @@ impl Planned<'_> {
         let file = format!("{}-{}.log", self.scenario.name, self.machine.engine.name());
         let text: String = run.lines().map(|line| format!("{line}\n")).collect();
         std::fs::write(folder.join(&file), text)?;
-        say::note(&format!("its console is in {}", folder.join(file).display()));
+        say::note(&format!(
+            "its console is in {}",
+            folder.join(file).display()
+        ));
         Ok(())
     }
 }
@@ -242,7 +281,9 @@ impl Listener for Judge<'_> {
         let mut stop = None;
         self.transcript.push(bytes, |line| {
             if let Some(pattern) = self.fail.iter().find(|pattern| pattern.is_match(line)) {
-                stop.get_or_insert_with(|| format!("the line `{line}` matches fail = \"{pattern}\""));
+                stop.get_or_insert_with(|| {
+                    format!("the line `{line}` matches fail = \"{pattern}\"")
+                });
             }
         });
         match stop {

@@ -34,7 +34,9 @@ impl Toolchain {
         if has_target(&sysroot()?) {
             return Some(Self::Rustup);
         }
-        packages::missing(Need::BareMetal).is_empty().then_some(Self::Debian)
+        packages::missing(Need::BareMetal)
+            .is_empty()
+            .then_some(Self::Debian)
     }
 
     /// The toolchain that is here or can be installed.
@@ -54,10 +56,16 @@ impl Toolchain {
         let mut command = Command::new(self.program());
         command::without_cargo_environment(&mut command);
         command.current_dir(paths::root()).arg(subcommand);
-        command.arg("--target").arg(TARGET).arg("--target-dir").arg(paths::bare_target());
+        command
+            .arg("--target")
+            .arg(TARGET)
+            .arg("--target-dir")
+            .arg(paths::bare_target());
         if *self == Self::Debian {
             // The library is built like any crate, which stable compilers call unstable.
-            command.env("RUSTC_BOOTSTRAP", "1").env("PATH", debian_path());
+            command
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("PATH", debian_path());
             command.args(["-Zbuild-std=core,alloc"]);
             command.args(["-Zbuild-std-features=compiler-builtins-mem"]);
         }
@@ -88,13 +96,19 @@ impl Toolchain {
 /// The library folder of the compiler that `rust-toolchain.toml` and rustup choose here.
 fn sysroot() -> Option<PathBuf> {
     let mut rustc = Command::new("rustc");
-    rustc.current_dir(paths::root()).args(["--print", "sysroot"]);
+    rustc
+        .current_dir(paths::root())
+        .args(["--print", "sysroot"]);
     let printed = command::output(&mut rustc).ok()?;
     Some(PathBuf::from(printed.trim()))
 }
 
 fn has_target(sysroot: &Path) -> bool {
-    sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir()
+    sysroot
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir()
 }
 
 /// `PATH` with Debian's compiler before rustup's.
@@ -113,14 +127,19 @@ mod tests {
         let command = Toolchain::Debian.cargo("build");
         assert_eq!(command.get_program(), "/usr/bin/cargo");
         // Under `cargo test` our own environment has this one.
-        assert!(command.get_envs().any(|env| env == ("CARGO_MANIFEST_DIR".as_ref(), None)));
+        assert!(
+            command
+                .get_envs()
+                .any(|env| env == ("CARGO_MANIFEST_DIR".as_ref(), None))
+        );
     }
 
     #[test]
     fn a_sysroot_without_the_targets_library_is_not_taken() {
         let sysroot = tempfile::tempdir().unwrap();
         assert!(!has_target(sysroot.path()));
-        std::fs::create_dir_all(sysroot.path().join("lib/rustlib/x86_64-unknown-none/lib")).unwrap();
+        std::fs::create_dir_all(sysroot.path().join("lib/rustlib/x86_64-unknown-none/lib"))
+            .unwrap();
         assert!(has_target(sysroot.path()));
     }
 }

@@ -104,7 +104,9 @@ impl Transcript {
     /// What the VM of this name printed.
     pub fn of_vm<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let guests = self.lines().filter_map(lines::of_guest);
-        guests.filter(move |(of, _)| *of == name).map(|(_, text)| text)
+        guests
+            .filter(move |(of, _)| *of == name)
+            .map(|(_, text)| text)
     }
 
     /// The report on the VM of this name.
@@ -116,7 +118,8 @@ impl Transcript {
     pub fn tail(&self, count: usize) -> String {
         let skipped = self.lines.len().saturating_sub(count);
         let last = self.lines().skip(skipped);
-        last.map(|line| format!("    {}\n", lines::harmless(line))).collect()
+        last.map(|line| format!("    {}\n", lines::harmless(line)))
+            .collect()
     }
 }
 
@@ -134,7 +137,10 @@ mod tests {
 
     #[test]
     fn reports_are_collected_and_not_shown() {
-        let (run, shown) = transcript("[a] hi\r\n@skerry end {\"status\":2}\r\nskerry: bye", Keep::All);
+        let (run, shown) = transcript(
+            "[a] hi\r\n@skerry end {\"status\":2}\r\nskerry: bye",
+            Keep::All,
+        );
         assert_eq!(shown, ["[a] hi", "skerry: bye"]);
         assert_eq!(run.end, Some(End { status: 2 }));
         assert!(run.is_over());
@@ -144,7 +150,10 @@ mod tests {
     fn a_guest_cannot_end_the_run_by_printing_a_report() {
         let (run, _) = transcript("[a] @skerry end {\"status\":0}\n", Keep::All);
         assert!(!run.is_over());
-        assert_eq!(run.of_vm("a").collect::<Vec<_>>(), ["@skerry end {\"status\":0}"]);
+        assert_eq!(
+            run.of_vm("a").collect::<Vec<_>>(),
+            ["@skerry end {\"status\":0}"]
+        );
     }
 
     #[test]

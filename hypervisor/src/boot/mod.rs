@@ -13,7 +13,7 @@ mod survey;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use bootloader_api::BootInfo;
-use skerry_words::{Hpa, Tsc};
+use skerry_words::Tsc;
 
 use crate::cpu::stack;
 
@@ -22,22 +22,19 @@ use crate::cpu::stack;
 pub struct Started {
     /// When our first instruction ran.
     pub entry: Tsc,
-    /// Where the firmware's ACPI root pointer is, if the boot loader told.
-    pub rsdp: Option<Hpa>,
+}
+
+impl Started {
+    /// As the entry code left it.
+    pub fn recorded() -> Self {
+        Self {
+            entry: Tsc(ENTRY_TSC.load(Ordering::Relaxed)),
+        }
+    }
 }
 
 /// The time-stamp counter at our first instruction.
 static ENTRY_TSC: AtomicU64 = AtomicU64::new(0);
-
-impl Started {
-    /// Reads it out of `boot`, which may be unmapped later.
-    pub fn new(boot: &BootInfo) -> Self {
-        Self {
-            entry: Tsc(ENTRY_TSC.load(Ordering::Relaxed)),
-            rsdp: boot.rsdp_addr.as_ref().copied().map(Hpa),
-        }
-    }
-}
 
 /// Goes on in [`crate::main`], on our own stack instead of the boot loader's, which its
 /// page tables alone map.

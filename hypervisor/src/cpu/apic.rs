@@ -48,6 +48,8 @@ const DIVIDE_BY_1: u32 = 0b1011;
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 /// Timer ticks per TSC tick, times 2^32; 0 in TSC-deadline mode.
 static RATIO: AtomicU64 = AtomicU64::new(0);
+/// What the timer is armed for; never, while it is not.
+static ARMED: AtomicU64 = AtomicU64::new(Tsc::NEVER.0);
 
 /// Enables the APIC, its timer disarmed.
 pub(super) fn start() {
@@ -95,8 +97,18 @@ fn measured_ratio() -> u64 {
     (ticks / stop.since(start).max(1)).max(1)
 }
 
+/// Lets the timer interrupt at `deadline` at the latest, whatever it was armed for. Cheap
+/// where it is armed for an earlier time: who is woken too early asks again.
+#[inline]
+pub fn interrupt_by(deadline: Tsc) {
+    if deadline.0 < ARMED.load(Ordering::Relaxed) {
+        arm(deadline);
+    }
+}
+
 /// Lets the timer interrupt at `deadline`, or earlier if that is very far.
 pub(super) fn arm(deadline: Tsc) {
+    ARMED.store(deadline.0, Ordering::Relaxed);
     match RATIO.load(Ordering::Relaxed) {
         0 => write_deadline(deadline.0.max(1)),
         ratio => {
@@ -109,10 +121,17 @@ pub(super) fn arm(deadline: Tsc) {
 
 /// Takes the deadline back.
 pub(super) fn disarm() {
+    ARMED.store(Tsc::NEVER.0, Ordering::Relaxed);
     match RATIO.load(Ordering::Relaxed) {
         0 => write_deadline(0),
         _ => write(Register::InitialCount, 0),
     }
+}
+
+/// Ends the timer's interrupt, which comes once for each time it is armed.
+pub(super) fn end_timer() {
+    ARMED.store(Tsc::NEVER.0, Ordering::Relaxed);
+    end();
 }
 
 /// Ends the interrupt in service.

@@ -39,6 +39,18 @@ pub fn protect_memory() {
     unsafe { Cr0::update(change) };
 }
 
+/// Makes the XMM registers usable, as 64-bit CPUs all have them: `mem::bytes` borrows one.
+pub fn enable_vectors() {
+    let change = |cr0: &mut Cr0Flags| {
+        cr0.insert(Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR);
+        cr0.remove(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
+    };
+    // SAFETY: only gives a meaning to instructions that would fault.
+    unsafe { Cr0::update(change) };
+    // SAFETY: as above.
+    unsafe { Cr4::update(|cr4| *cr4 |= Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE) };
+}
+
 /// Has machine checks reported rather than shut the CPU down, where it has them.
 pub fn report_machine_checks() {
     if __cpuid(1).edx & 1 << 7 != 0 {
@@ -50,13 +62,10 @@ pub fn report_machine_checks() {
 /// Keeps ring 0 from executing or touching user pages by mistake, and user code from
 /// reading ring 0's tables, where the CPU has that.
 pub fn protect_from_user() {
-    let highest = __cpuid(0).eax;
-    let leaf7 = if highest >= 7 {
-        Some(__cpuid_count(7, 0))
-    } else {
-        None
-    };
-    let Some(leaf7) = leaf7 else { return };
+    if __cpuid(0).eax < 7 {
+        return;
+    }
+    let leaf7 = __cpuid_count(7, 0);
     let offered = [
         (
             leaf7.ebx & 1 << 7,

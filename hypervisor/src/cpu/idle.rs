@@ -27,6 +27,14 @@ pub fn wait_until(deadline: Tsc) {
     }
 }
 
+/// Serves the interrupts that are pending, on CPUs whose VM exits do not acknowledge them.
+pub fn take_interrupts() {
+    interrupts::enable();
+    // STI takes effect after the instruction that follows it.
+    x86_64::instructions::nop();
+    interrupts::disable();
+}
+
 /// A look at unsent output every millisecond, for machines where COM1's interrupt line is
 /// not wired to the 8259; where it is, its interrupt is earlier.
 fn output_deadline(now: Tsc) -> Tsc {

@@ -19,23 +19,23 @@ pub(super) const SPURIOUS: u8 = 0xff;
 const COM1: u8 = PIC_BASE + pic::COM1_LINE;
 const PIC_LAST: u8 = PIC_BASE + 15;
 
+/// Interrupts nobody asked for.
 static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
-
+/// Non-maskable interrupts, in ring 0 and in guests.
 static NMIS: AtomicU64 = AtomicU64::new(0);
-
-/// How many non-maskable interrupts there were, in ring 0 and in guests.
-pub fn nmis() -> u64 {
-    NMIS.load(Ordering::Relaxed)
-}
 
 /// Notes a non-maskable interrupt: nothing of ours sends any, so no more is done.
 pub fn note_nmi() {
     NMIS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Interrupts nobody asked for.
-pub fn unexpected() -> u64 {
-    UNEXPECTED.load(Ordering::Relaxed)
+/// Warns of interrupts that should not have come, if any did.
+pub fn report_strays() {
+    let strays = UNEXPECTED.load(Ordering::Relaxed);
+    let nmis = NMIS.load(Ordering::Relaxed);
+    if strays + nmis > 0 {
+        log::warn!("{strays} unexpected and {nmis} non-maskable interrupts");
+    }
 }
 
 /// Serves an interrupt that the CPU has acknowledged, and ends it at its controller.
@@ -45,11 +45,12 @@ pub fn dispatch(vector: Vector) {
             crate::serial::interrupt();
             pic::end(pic::COM1_LINE);
         }
-        TIMER => apic::end(),
+        TIMER => apic::end_timer(),
         SPURIOUS => {}
         line @ PIC_BASE..=PIC_LAST => {
-            UNEXPECTED.fetch_add(1, Ordering::Relaxed);
-            pic::end(line - PIC_BASE);
+            if pic::end(line - PIC_BASE) == pic::Ended::Served {
+                UNEXPECTED.fetch_add(1, Ordering::Relaxed);
+            }
         }
         _ => {
             UNEXPECTED.fetch_add(1, Ordering::Relaxed);

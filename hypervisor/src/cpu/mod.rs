@@ -24,6 +24,7 @@ pub fn start_tables() {
     gdt::load();
     idt::load();
     features::report_machine_checks();
+    features::enable_vectors();
 }
 
 /// Starts clocks and interrupt controllers; needs `mem`.

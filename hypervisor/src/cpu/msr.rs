@@ -1,7 +1,7 @@
 //! Model-specific registers.
 //!
-//! Owns the four ways to touch one. The `try_` forms survive a general-protection fault:
-//! the faulting instruction is in the fixup table (`trap`).
+//! Owns the three ways to touch one. [`try_read`] survives a general-protection fault: its
+//! instruction is in the fixup table (`trap`).
 
 use core::arch::asm;
 
@@ -51,27 +51,4 @@ pub fn try_read(index: MsrIndex) -> Option<u64> {
         );
     }
     (done == 1).then_some(u64::from(high) << 32 | u64::from(low))
-}
-
-/// Writes a register; false where this CPU does not have it or refuses the value.
-///
-/// # Safety
-/// As [`write`].
-pub unsafe fn try_write(index: MsrIndex, value: u64) -> bool {
-    let mut done = 0u32;
-    // SAFETY: the caller's promise; a fault goes on at 3, with `done` still 0.
-    unsafe {
-        asm!(
-            "2: wrmsr",
-            "mov {done:e}, 1",
-            "3:",
-            ".pushsection .fixups, \"a\"",
-            ".quad 2b, 3b",
-            ".popsection",
-            done = inout(reg) done,
-            in("ecx") index.0, in("eax") value as u32, in("edx") (value >> 32) as u32,
-            options(nostack, preserves_flags)
-        );
-    }
-    done == 1
 }

@@ -28,16 +28,27 @@ pub(super) fn start() {
     write(DATA[1], 0xff);
 }
 
-/// Ends the interrupt of `line`, unless it was spurious (lines 7 and 15, not in service).
-pub(super) fn end(line: u8) {
+/// What [`end`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// The line was in service.
+    Served,
+    /// The line had fallen again before it was acknowledged; only lines 7 and 15 do that.
+    Spurious,
+}
+
+/// Ends the interrupt of `line`.
+pub(super) fn end(line: u8) -> Ended {
     let chip = usize::from(line >= 8);
     let spurious = line % 8 == 7 && in_service(chip) & 0x80 == 0;
     if chip == 1 {
         write(COMMAND[0], END_OF_INTERRUPT);
     }
-    if !spurious {
-        write(COMMAND[chip], END_OF_INTERRUPT);
+    if spurious {
+        return Ended::Spurious;
     }
+    write(COMMAND[chip], END_OF_INTERRUPT);
+    Ended::Served
 }
 
 fn in_service(chip: usize) -> u8 {

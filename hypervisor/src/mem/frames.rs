@@ -8,7 +8,7 @@ use skerry_frames::{Block, Frames, Span};
 use skerry_words::{HostFrame, Hpa, PAGE_BYTES};
 use spin::Mutex;
 
-pub use skerry_frames::Statistics;
+use skerry_frames::Statistics;
 
 static FRAMES: Mutex<Option<Frames<'static>>> = Mutex::new(None);
 static BOOKKEEPING: spin::Once<Span> = spin::Once::new();
@@ -29,6 +29,12 @@ pub fn allocate_zeroed() -> Option<HostFrame> {
 /// 512 contiguous free frames from a 2 MiB boundary on, content unspecified.
 pub fn allocate_large() -> Option<HostFrame> {
     FRAMES.lock().as_mut()?.allocate_large()
+}
+
+/// 2^18 contiguous free frames from a 1 GiB boundary on, content unspecified. They come
+/// back 2 MiB at a time, by [`free_large`].
+pub fn allocate_gib() -> Option<HostFrame> {
+    FRAMES.lock().as_mut()?.allocate_gib()
 }
 
 /// Takes back a frame from [`allocate`] or [`allocate_zeroed`].

@@ -10,15 +10,17 @@ pub mod guest;
 mod heap;
 pub mod layout;
 mod owned;
+mod run;
 mod tables;
 
 use bootloader_api::BootInfo;
 use skerry_words::Hpa;
 
 pub use frames::{
-    Statistics, allocate, allocate_large, allocate_zeroed, free, free_large, statistics,
+    allocate, allocate_gib, allocate_large, allocate_zeroed, free, free_large, statistics,
 };
 pub use owned::OwnedFrame;
+pub use run::OwnedRun;
 pub use tables::map_device;
 
 /// Where `at`, which must be RAM, is mapped.

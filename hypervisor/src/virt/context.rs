@@ -28,12 +28,22 @@ const COMPONENTS: u64 = 0xe7;
 #[derive(Clone, Copy, Debug)]
 pub struct Switch {
     xcr0: Option<u64>,
-    msrs: usize,
+    first_msr: usize,
+    end_msr: usize,
+}
+
+/// Who switches STAR, LSTAR, CSTAR, FMASK and KERNEL_GS_BASE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SystemMsrs {
+    /// Nobody else: this file.
+    Context,
+    /// The CPU, with the VM control structure.
+    ControlBlock,
 }
 
 impl Switch {
     /// Turns on XSAVE where the CPU has it; `tsc_aux` counts the last MSR in.
-    pub fn enable(tsc_aux: super::TscAux) -> Self {
+    pub fn enable(tsc_aux: super::TscAux, system_msrs: SystemMsrs) -> Self {
         const XSAVE: u32 = 1 << 26;
         let leaf = |leaf, subleaf| core::arch::x86_64::__cpuid_count(leaf, subleaf);
         let has_xsave = leaf(1, 0).ecx & XSAVE != 0;
@@ -42,11 +52,15 @@ impl Switch {
         // SAFETY: the bits allow the instructions this file uses; nothing else changes.
         unsafe { Cr4::update(|cr4| *cr4 |= bits) };
         let xcr0 = has_xsave.then(|| u64::from(leaf(0xd, 0).eax) & COMPONENTS);
-        let msrs = match tsc_aux {
+        let end_msr = match tsc_aux {
             super::TscAux::Guest => MSRS.len(),
             super::TscAux::Absent => MSRS.len() - 1,
         };
-        Self { xcr0, msrs }
+        let first_msr = match system_msrs {
+            SystemMsrs::Context => 0,
+            SystemMsrs::ControlBlock => MSRS.len() - 1,
+        };
+        Self { xcr0, first_msr, end_msr }
     }
 }
 
@@ -55,14 +69,13 @@ pub struct Context {
     switch: Switch,
     area: OwnedFrame,
     debug: [u64; 5],
-    cr2: u64,
 }
 
 impl Context {
     /// A copy as at power-on; `None` without a frame for it.
     pub fn new(switch: Switch) -> Option<Self> {
         let area = OwnedFrame::zeroed()?;
-        let mut context = Self { switch, area, debug: [0; 5], cr2: 0 };
+        let mut context = Self { switch, area, debug: [0; 5] };
         context.reset();
         Some(context)
     }
@@ -77,29 +90,35 @@ impl Context {
         // XSTATE_BV: x87 and SSE come from the area, the rest from their initial values.
         bytes[512..520].copy_from_slice(&3_u64.to_le_bytes());
         self.debug = [0, 0, 0, 0, 0xffff_0ff0];
-        self.cr2 = 0;
     }
 
     /// Puts the copy on the CPU.
     pub fn load(&mut self, state: &GuestState) {
         self.load_extended();
         self.set_xcr0(state.xcr0);
-        for (index, value) in MSRS.iter().zip(state.system_msrs).take(self.switch.msrs) {
+        let all = MSRS.iter().zip(state.system_msrs);
+        for (index, value) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
             // SAFETY: the guest's own values, which WRMSR in the guest accepted.
             unsafe { cpu::msr::write(*index, value) };
         }
         write_debug(&self.debug);
-        self.cr2 = state.cr2;
         write_cr2(state.cr2);
     }
 
     /// Takes the CPU's state into the copy.
     pub fn unload(&mut self, state: &mut GuestState) {
         self.save_extended();
-        for (slot, index) in state.system_msrs.iter_mut().zip(MSRS).take(self.switch.msrs) {
+        let all = state.system_msrs.iter_mut().zip(MSRS);
+        for (slot, index) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
             *slot = cpu::msr::read(index);
         }
         self.debug = read_debug();
+        state.cr2 = read_cr2();
+    }
+
+    /// The XCR0 of the guest that is on the CPU; `none` where there is no such register.
+    pub fn xcr0(&self, none: u64) -> u64 {
+        if self.switch.xcr0.is_some() { read_xcr0() } else { none }
     }
 
     /// Makes the guest's XCR0 the CPU's, after an XSETBV was granted.
@@ -109,19 +128,10 @@ impl Context {
         }
     }
 
-    /// Makes `state.cr2` the CPU's if the VMM has changed it.
-    #[inline]
-    pub fn enter_cr2(&mut self, state: &GuestState) {
-        if state.cr2 != self.cr2 {
-            write_cr2(state.cr2);
-        }
-    }
-
-    /// Reads CR2 after an exit: the guest's own, since the host takes no page faults.
-    #[inline]
-    pub fn leave_cr2(&mut self, state: &mut GuestState) {
-        state.cr2 = read_cr2();
-        self.cr2 = state.cr2;
+    /// Makes the guest's CR2 the CPU's, after the VMM has changed it. Otherwise it stays
+    /// there while the guest is loaded: the host takes no page faults.
+    pub fn set_cr2(&self, value: u64) {
+        write_cr2(value);
     }
 
     fn load_extended(&mut self) {
@@ -157,6 +167,15 @@ impl Context {
             None => unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack)) },
         }
     }
+}
+
+fn read_xcr0() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: CR4.OSXSAVE is on; reading XCR0 has no effect.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack));
+    }
+    u64::from(high) << 32 | u64::from(low)
 }
 
 fn write_xcr0(value: u64) {

@@ -1,37 +1,68 @@
 //! Virtual CPUs on whatever virtualization hardware this machine has.
 //!
 //! Owns the choice of the vendor and one type over both: nothing above knows which. A
-//! second backend is a second module with the same room names and one more arm here.
+//! backend is a module with the same room names and an arm in each `match` here.
 
 mod context;
+mod svm;
 pub mod tables;
 mod vmx;
 
-use skerry_second_stage::{Ept, SecondStage};
+use crate::cpu;
+use core::fmt;
+use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
 use skerry_vmm::GuestAbilities;
 use skerry_words::{GuestState, Tsc, VmExit};
 
 pub use vmx::bitmap::TscAux;
 
 /// Why this machine cannot run guests: one line that names the bit.
-pub use vmx::setup::Refusal;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The CPU has neither vendor's virtualization.
+    Neither,
+    /// It has VT-x, and this is in the way.
+    Vmx(vmx::setup::Refusal),
+    /// It has AMD-V, and this is in the way.
+    Svm(svm::setup::Refusal),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Neither => write!(
+                f,
+                "no VT-x and no AMD-V: CPUID leaf 1 ECX bit 5 (VMX) and leaf 0x80000001 ECX \
+                 bit 2 (SVM) are 0"
+            ),
+            Self::Vmx(refusal) => refusal.fmt(f),
+            Self::Svm(refusal) => refusal.fmt(f),
+        }
+    }
+}
 
 /// The virtualization hardware of this CPU, switched on.
 pub enum Backend {
     /// Intel VT-x with EPT.
     Vmx(vmx::setup::Vmx),
+    /// AMD-V with NPT.
+    Svm(svm::setup::Svm),
 }
 
 /// One VM's second-stage tables, in the format of the backend.
 pub enum Stage {
     /// Intel's extended page tables.
     Ept(SecondStage<Ept>),
+    /// AMD's nested page tables.
+    Npt(SecondStage<Npt>),
 }
 
 /// One virtual CPU.
 pub enum Vcpu {
     /// On VT-x.
     Vmx(vmx::Vcpu),
+    /// On AMD-V.
+    Svm(svm::Vcpu),
 }
 
 impl Backend {
@@ -40,13 +71,20 @@ impl Backend {
     /// # Errors
     /// [`Refusal`] names the first thing that is missing or locked off.
     pub fn detect() -> Result<Self, Refusal> {
-        vmx::setup::Vmx::enable().map(Self::Vmx)
+        if vmx::setup::is_there() {
+            vmx::setup::Vmx::enable().map(Self::Vmx).map_err(Refusal::Vmx)
+        } else if svm::setup::is_there() {
+            svm::setup::Svm::enable().map(Self::Svm).map_err(Refusal::Svm)
+        } else {
+            Err(Refusal::Neither)
+        }
     }
 
     /// Its name in reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Vmx(_) => "VT-x/EPT",
+            Self::Svm(_) => "AMD-V/NPT",
         }
     }
 
@@ -54,6 +92,16 @@ impl Backend {
     pub fn abilities(&self) -> GuestAbilities {
         match self {
             Self::Vmx(vmx) => vmx.abilities(),
+            Self::Svm(svm) => svm.abilities(),
+        }
+    }
+
+    /// The largest page its second stage can have.
+    pub fn largest_page(&self) -> PageSize {
+        match self {
+            Self::Vmx(vmx) if vmx.has_gib_pages() => PageSize::Gib1,
+            Self::Svm(_) if cpu::features::large_pages_1g() => PageSize::Gib1,
+            Self::Vmx(_) | Self::Svm(_) => PageSize::Mib2,
         }
     }
 
@@ -61,15 +109,23 @@ impl Backend {
     pub fn new_stage(&self) -> Option<Stage> {
         match self {
             Self::Vmx(_) => SecondStage::new(&mut tables::Frames).map(Stage::Ept),
+            Self::Svm(_) => SecondStage::new(&mut tables::Frames).map(Stage::Npt),
         }
     }
 
     /// A vCPU with the number `index` that runs on `stage`; `None` without frames.
+    ///
+    /// # Panics
+    /// If `stage` is another backend's.
     pub fn new_vcpu(&self, index: u16, stage: &Stage, permitted: Permitted) -> Option<Vcpu> {
         match (self, stage) {
             (Self::Vmx(vmx), Stage::Ept(stage)) => {
                 vmx::Vcpu::new(vmx, index, stage, permitted).map(Vcpu::Vmx)
             }
+            (Self::Svm(svm), Stage::Npt(stage)) => {
+                svm::Vcpu::new(svm, index, stage).map(Vcpu::Svm)
+            }
+            (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
         }
     }
 }
@@ -89,6 +145,7 @@ impl Vcpu {
     pub fn state(&mut self) -> &mut GuestState {
         match self {
             Self::Vmx(vcpu) => &mut vcpu.state,
+            Self::Svm(vcpu) => &mut vcpu.state,
         }
     }
 
@@ -96,6 +153,7 @@ impl Vcpu {
     pub fn load(&mut self) {
         match self {
             Self::Vmx(vcpu) => vcpu.load(),
+            Self::Svm(vcpu) => vcpu.load(),
         }
     }
 
@@ -103,22 +161,41 @@ impl Vcpu {
     pub fn unload(&mut self) {
         match self {
             Self::Vmx(vcpu) => vcpu.unload(),
+            Self::Svm(vcpu) => vcpu.unload(),
         }
     }
 
-    /// Runs the guest until it exits, or until `limit` at the latest. It must be loaded.
+    /// Runs the guest from `now` until it exits, or until `limit` at the latest, which is
+    /// later than `now`. It must be loaded.
+    /// The end of its time is an exit of its own on VT-x, a host interrupt on AMD-V.
     #[inline(always)]
-    pub fn enter(&mut self, limit: Tsc) -> VmExit {
+    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> VmExit {
         match self {
-            Self::Vmx(vcpu) => vcpu.enter(limit),
+            Self::Vmx(vcpu) => vcpu.enter(now, limit),
+            Self::Svm(vcpu) => vcpu.enter(limit),
+        }
+    }
+
+    /// Fills what the VMM needs for `exit`, a memory access just returned by [`Vcpu::enter`].
+    /// Left out there, since most of them only ask for memory.
+    pub fn complete(&mut self, exit: &VmExit) {
+        match self {
+            Self::Vmx(vcpu) => vcpu.complete(exit),
+            // A VMCB is memory: all of it is at hand.
+            Self::Svm(_) => {}
         }
     }
 
     /// Everything as at power-on, with `state` to start from and other second-stage tables.
     /// It must not be loaded.
+    ///
+    /// # Panics
+    /// If `stage` is another backend's.
     pub fn reset(&mut self, state: &GuestState, stage: &Stage) {
         match (self, stage) {
             (Self::Vmx(vcpu), Stage::Ept(stage)) => vcpu.reset(state, stage),
+            (Self::Svm(vcpu), Stage::Npt(stage)) => vcpu.reset(state, stage),
+            (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
         }
     }
 
@@ -126,6 +203,12 @@ impl Vcpu {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Vmx(vcpu) => vcpu.bytes(),
+            Self::Svm(vcpu) => vcpu.bytes(),
         }
     }
+}
+
+/// There is one backend on a machine, and it makes all stages.
+fn foreign_stage() -> ! {
+    panic!("second-stage tables in another backend's format")
 }

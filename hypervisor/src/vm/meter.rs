@@ -7,39 +7,31 @@ use skerry_words::{EXIT_KINDS, ExitKind, Tsc};
 pub struct Meter {
     exits: [u64; EXIT_KINDS],
     guest_tsc: u64,
-    host_tsc: u64,
-    mark: Tsc,
+    turns_tsc: u64,
+    began: Tsc,
 }
 
 impl Meter {
     /// All zero.
     pub const fn new() -> Self {
-        Self { exits: [0; EXIT_KINDS], guest_tsc: 0, host_tsc: 0, mark: Tsc(0) }
+        Self { exits: [0; EXIT_KINDS], guest_tsc: 0, turns_tsc: 0, began: Tsc(0) }
     }
 
-    /// The host starts to work for this VM.
+    /// A turn of this VM begins.
     pub fn start(&mut self, now: Tsc) {
-        self.mark = now;
+        self.began = now;
     }
 
-    /// The guest is entered.
+    /// The guest has exited at `now`, entered at `entered`.
     #[inline(always)]
-    pub fn enter(&mut self, now: Tsc) {
-        self.host_tsc += now.since(self.mark);
-        self.mark = now;
-    }
-
-    /// The guest has exited.
-    #[inline(always)]
-    pub fn exit(&mut self, kind: ExitKind, now: Tsc) {
-        self.guest_tsc += now.since(self.mark);
-        self.mark = now;
+    pub fn exit(&mut self, kind: ExitKind, entered: Tsc, now: Tsc) {
+        self.guest_tsc = self.guest_tsc.wrapping_add(now.0.wrapping_sub(entered.0));
         self.exits[kind as usize] += 1;
     }
 
-    /// The host turns to something else.
+    /// Its turn is over.
     pub fn stop(&mut self, now: Tsc) {
-        self.enter(now);
+        self.turns_tsc += now.since(self.began);
     }
 
     /// Ticks spent in the guest.
@@ -49,7 +41,7 @@ impl Meter {
 
     /// Ticks spent in the host on the VM's behalf.
     pub fn host_tsc(&self) -> u64 {
-        self.host_tsc
+        self.turns_tsc.saturating_sub(self.guest_tsc)
     }
 
     /// The kinds that happened, with how often.

@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use skerry_load::{LoadPlan, layout};
 use skerry_manifest::PageSize as Largest;
-use skerry_second_stage::{Leaf, Mapping, PageSize};
-use skerry_words::{Gpa, GuestMemory, Hpa, Unbacked};
+use skerry_second_stage::{Leaf, MapError, Mapping, PageSize};
+use skerry_words::{Gpa, GuestMemory, HostFrame, Hpa, PAGE_BYTES, Unbacked};
 
 /// Why an address could not be given memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +29,9 @@ pub enum NotBacked {
 pub struct Ram {
     stage: Stage,
     ranges: Vec<Range<Gpa>>,
-    largest: Largest,
+    largest: PageSize,
     resident_bytes: u64,
+    recent: Recent,
 }
 
 impl Ram {
@@ -39,7 +40,8 @@ impl Ram {
     pub fn new(backend: &Backend, memory_bytes: u64, largest: Largest) -> Option<Self> {
         let stage = backend.new_stage()?;
         let ranges = layout::ram(memory_bytes).collect();
-        Some(Self { stage, ranges, largest, resident_bytes: 0 })
+        let largest = page_size(largest).min(backend.largest_page());
+        Some(Self { stage, ranges, largest, resident_bytes: 0, recent: Recent::EMPTY })
     }
 
     /// The tables, for a vCPU to run on.
@@ -66,40 +68,54 @@ impl Ram {
         let Some(range) = self.ranges.iter().find(|range| range.contains(&gpa)) else {
             return Err(NotBacked::NotRam);
         };
-        let large = PageSize::Mib2.bytes();
-        let start = Gpa(gpa.0 & !(large - 1));
-        let fits = range.start <= start && start.0 + large <= range.end.0;
-        if fits && self.largest > Largest::Size4K && self.back_large(start) {
+        if self.largest > PageSize::Kib4 && self.back_by_large(gpa, range.clone()) {
             return Ok(());
         }
         self.back_small(gpa.page_start())
     }
 
-    /// One 2 MiB page, if nothing in it is mapped and the host has a block of that size.
-    fn back_large(&mut self, start: Gpa) -> bool {
-        let Some(frame) = mem::allocate_large() else { return false };
-        let leaf = Leaf::ram(frame.start(), PageSize::Mib2);
-        mem::bytes::zero_frames(frame, 512);
-        if self.stage.map(start, leaf).is_err() {
-            mem::free_large(frame);
+    /// The largest page that fits into `range` around `gpa`; false if none can be given.
+    #[inline(never)]
+    fn back_by_large(&mut self, gpa: Gpa, range: Range<Gpa>) -> bool {
+        [PageSize::Gib1, PageSize::Mib2].into_iter().any(|size| {
+            let start = Gpa(gpa.0 & !(size.bytes() - 1));
+            let fits = range.start <= start && start.0 + size.bytes() <= range.end.0;
+            fits && size <= self.largest && self.back_large(start, size)
+        })
+    }
+
+    /// One 2 MiB or 1 GiB page, if nothing in it is mapped and the host has such a block.
+    fn back_large(&mut self, start: Gpa, size: PageSize) -> bool {
+        let block = match size {
+            PageSize::Gib1 => mem::allocate_gib(),
+            PageSize::Mib2 | PageSize::Kib4 => mem::allocate_large(),
+        };
+        let Some(frame) = block else { return false };
+        mem::bytes::zero_frames(frame, (size.bytes() / PAGE_BYTES) as usize);
+        if self.stage.map(start, Leaf::ram(frame.start(), size)).is_err() {
+            free_blocks(frame, size);
             return false;
         }
-        self.resident_bytes += PageSize::Mib2.bytes();
+        self.resident_bytes += size.bytes();
         true
     }
 
     fn back_small(&mut self, start: Gpa) -> Result<(), NotBacked> {
-        if self.stage.translate(start).is_some() {
-            return Ok(());
-        }
         let frame = mem::allocate().ok_or(NotBacked::OutOfMemory)?;
         mem::bytes::zero_frame(frame);
-        if self.stage.map(start, Leaf::ram(frame.start(), PageSize::Kib4)).is_err() {
-            mem::free(frame);
-            return Err(NotBacked::OutOfMemory);
+        match self.stage.map(start, Leaf::ram(frame.start(), PageSize::Kib4)) {
+            Ok(()) => {
+                self.resident_bytes += PageSize::Kib4.bytes();
+                Ok(())
+            }
+            Err(error) => {
+                mem::free(frame);
+                match error {
+                    MapError::Overlap(_) => Ok(()),
+                    _ => Err(NotBacked::OutOfMemory),
+                }
+            }
         }
-        self.resident_bytes += PageSize::Kib4.bytes();
-        Ok(())
     }
 
     /// Copies a plan's pieces to their places. Fresh memory is zero, so a piece's trailing
@@ -118,6 +134,7 @@ impl Ram {
         let fresh = backend.new_stage()?;
         core::mem::replace(&mut self.stage, fresh).destroy();
         self.resident_bytes = 0;
+        self.recent = Recent::EMPTY;
         Some(())
     }
 
@@ -130,7 +147,7 @@ impl Ram {
     fn free_leaves(&self) {
         self.stage.each_leaf(|_, leaf| match leaf.size {
             PageSize::Kib4 => mem::free(leaf.hpa.frame()),
-            PageSize::Mib2 | PageSize::Gib1 => mem::free_large(leaf.hpa.frame()),
+            size => free_blocks(leaf.hpa.frame(), size),
         });
     }
 
@@ -144,9 +161,26 @@ impl Ram {
         self.stage.translate(gpa).ok_or(Unbacked(gpa))
     }
 
-    /// Visits the host pieces of a guest range, each within one page.
+    /// Visits the host pieces of a guest range, each within one page. The few bytes of a
+    /// page-table entry or an instruction are mostly in a page that was just looked up.
     #[inline]
     fn visit(
+        &mut self,
+        at: Gpa,
+        bytes: usize,
+        copy: impl FnMut(Hpa, Range<usize>),
+    ) -> Result<(), Unbacked> {
+        let mut copy = copy;
+        if at.page_offset() + bytes as u64 <= PAGE_BYTES
+            && let Some(hpa) = self.recent.find(at)
+        {
+            copy(hpa, 0..bytes);
+            return Ok(());
+        }
+        self.visit_mapped(at, bytes, copy)
+    }
+
+    fn visit_mapped(
         &mut self,
         at: Gpa,
         bytes: usize,
@@ -156,11 +190,59 @@ impl Ram {
         while done < bytes {
             let gpa = at.checked_add(done as u64).ok_or(Unbacked(at))?;
             let mapping = self.locate(gpa)?;
+            self.recent.keep(gpa, mapping.hpa);
             let length = (bytes - done).min(mapping.bytes_left as usize);
             copy(mapping.hpa, done..done + length);
             done += length;
         }
         Ok(())
+    }
+}
+
+/// The guest pages ring 0 looked up last, with their host pages. What is mapped stays mapped
+/// until the whole VM is cleared, so an entry can only become useless, never wrong.
+#[derive(Clone, Copy)]
+struct Recent {
+    pages: [Option<(Gpa, Hpa)>; Recent::ENTRIES],
+}
+
+impl Recent {
+    const ENTRIES: usize = 64;
+    const EMPTY: Self = Self { pages: [None; Self::ENTRIES] };
+
+    #[inline(always)]
+    fn slot(gpa: Gpa) -> usize {
+        gpa.frame().0 as usize % Self::ENTRIES
+    }
+
+    #[inline(always)]
+    fn find(&self, gpa: Gpa) -> Option<Hpa> {
+        match self.pages[Self::slot(gpa)] {
+            Some((page, host)) if page == gpa.page_start() => {
+                Some(Hpa(host.0 | gpa.page_offset()))
+            }
+            _ => None,
+        }
+    }
+
+    fn keep(&mut self, gpa: Gpa, hpa: Hpa) {
+        self.pages[Self::slot(gpa)] = Some((gpa.page_start(), hpa.page_start()));
+    }
+}
+
+/// Gives the 2 MiB blocks of a large page back.
+fn free_blocks(first: HostFrame, size: PageSize) {
+    let block_frames = PageSize::Mib2.bytes() / PAGE_BYTES;
+    for block in 0..size.bytes() / PageSize::Mib2.bytes() {
+        mem::free_large(HostFrame(first.0 + block * block_frames));
+    }
+}
+
+fn page_size(largest: Largest) -> PageSize {
+    match largest {
+        Largest::Size4K => PageSize::Kib4,
+        Largest::Size2M => PageSize::Mib2,
+        Largest::Size1G => PageSize::Gib1,
     }
 }
 
@@ -185,9 +267,10 @@ impl GuestMemory for Ram {
 /// The one tables type over both formats.
 impl Stage {
     #[inline]
-    fn map(&mut self, gpa: Gpa, leaf: Leaf) -> Result<(), skerry_second_stage::MapError> {
+    fn map(&mut self, gpa: Gpa, leaf: Leaf) -> Result<(), MapError> {
         match self {
             Self::Ept(stage) => stage.map(&mut Frames, gpa, leaf),
+            Self::Npt(stage) => stage.map(&mut Frames, gpa, leaf),
         }
     }
 
@@ -195,24 +278,28 @@ impl Stage {
     fn translate(&self, gpa: Gpa) -> Option<Mapping> {
         match self {
             Self::Ept(stage) => stage.translate(&Frames, gpa),
+            Self::Npt(stage) => stage.translate(&Frames, gpa),
         }
     }
 
     fn each_leaf(&self, mut visit: impl FnMut(Gpa, Leaf)) {
         match self {
             Self::Ept(stage) => stage.each_leaf(&Frames, &mut visit),
+            Self::Npt(stage) => stage.each_leaf(&Frames, &mut visit),
         }
     }
 
     fn tables(&self) -> u64 {
         match self {
             Self::Ept(stage) => stage.tables(),
+            Self::Npt(stage) => stage.tables(),
         }
     }
 
     fn destroy(self) {
         match self {
             Self::Ept(stage) => stage.destroy(&mut Frames),
+            Self::Npt(stage) => stage.destroy(&mut Frames),
         }
     }
 }

@@ -69,16 +69,20 @@ impl Vm {
     #[inline(always)]
     fn run_once(&mut self, vm: usize, slice_end: Tsc) -> Step {
         let entered = cpu::tsc::now();
-        self.meter.enter(entered);
         if entered >= slice_end {
             return Step::Leave(Turn::Preempted);
         }
         let limit = self.limit(slice_end, entered);
-        let exit = self.vcpu.enter(limit);
+        let exit = self.vcpu.enter(entered, limit);
         let now = cpu::tsc::now();
-        self.meter.exit(exit.kind(), now);
+        self.meter.exit(exit.kind(), entered, now);
         match exit {
-            VmExit::HostInterrupt(vector) => self.host_interrupt(vector, slice_end, now),
+            VmExit::HostInterrupt(vector) => {
+                if let Some(vector) = vector {
+                    cpu::interrupt::dispatch(vector);
+                }
+                self.interrupted(vm, slice_end, limit, now)
+            }
             VmExit::Timer => self.time_is_up(vm, slice_end, now),
             VmExit::Memory(access) => self.touch(vm, &access, now),
             _ => self.ask(vm, &exit, now),
@@ -93,7 +97,7 @@ impl Vm {
         if !self.typed.is_empty() {
             own = own.min(now.after(RETRY_INPUT_TSC));
         }
-        own.max(now.after(LEAST_RUN_TSC)).min(slice_end)
+        own.max(Tsc(now.0.wrapping_add(LEAST_RUN_TSC))).min(slice_end)
     }
 
     /// The VMM answers.
@@ -116,19 +120,12 @@ impl Vm {
         }
     }
 
-    fn host_interrupt(
-        &mut self,
-        vector: Option<skerry_words::Vector>,
-        slice_end: Tsc,
-        now: Tsc,
-    ) -> Step {
-        if let Some(vector) = vector {
-            cpu::interrupt::dispatch(vector);
-        }
-        if console::has_input() || now >= slice_end {
+    /// After a host interrupt, which may have been the one that ends the guest's time.
+    fn interrupted(&mut self, vm: usize, slice_end: Tsc, limit: Tsc, now: Tsc) -> Step {
+        if console::has_input() {
             return Step::Leave(Turn::Preempted);
         }
-        Step::Enter
+        if now >= limit { self.time_is_up(vm, slice_end, now) } else { Step::Enter }
     }
 
     fn time_is_up(&mut self, vm: usize, slice_end: Tsc, now: Tsc) -> Step {
@@ -144,7 +141,11 @@ impl Vm {
         match self.ram.back(access.gpa) {
             Ok(()) => Step::Enter,
             Err(NotBacked::OutOfMemory) => Step::Leave(Turn::Ended(StopReason::OutOfMemory)),
-            Err(NotBacked::NotRam) => self.ask(vm, &VmExit::Memory(*access), now),
+            Err(NotBacked::NotRam) => {
+                let exit = VmExit::Memory(*access);
+                self.vcpu.complete(&exit);
+                self.ask(vm, &exit, now)
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Clippy and rustdoc on the packages that run on bare metal.
 //!
-//! Owns their names and what is done where the bare-metal toolchain is incomplete: they
-//! are then checked as if for the host, and the note says what that leaves out. Which
-//! toolchain it is, `toolchain` decides. Called by `check`.
+//! Owns their names and what is done where the bare-metal toolchain is not to be had: they
+//! are then checked as if for the host, and the note says so. Which toolchain it is,
+//! `toolchain` decides; what is missing is installed as `run` and `test` do it. Called by
+//! `check`.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,64 +11,66 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Options, Outcome, host};
+use crate::packages::{self, Need};
 use crate::toolchain::{TARGET, Toolchain};
 
 const PACKAGES: [&str; 4] = ["-p", "skerry", "-p", "guest-stubs"];
-const NOT_HOST: &str = "for the host only, without what is compiled for bare metal alone";
 
 /// Clippy on the hypervisor and the stubs.
-pub(super) fn clippy(root: &Path, _options: &Options) -> Result<Outcome> {
-    let (mut command, looked_at) = match Toolchain::find() {
-        Some(toolchain) if has_clippy(&toolchain) => (
-            toolchain.cargo("clippy"),
-            format!("skerry and guest-stubs for {TARGET}"),
-        ),
-        found if host::is_installed("clippy") => {
-            (for_host(root, "clippy"), host_note(found.as_ref()))
+pub(super) fn clippy(root: &Path, options: &Options) -> Result<Outcome> {
+    let toolchain = Toolchain::ensure(options.install()).and_then(|found| {
+        if found == Toolchain::Debian {
+            packages::ensure(Need::BareMetalLints, options.install())?;
         }
-        _ => return Ok(Outcome::NotRun("clippy is not installed".into())),
-    };
-    command
-        .args(["--quiet", "--lib", "--bins"])
-        .args(PACKAGES)
-        .args(["--", "-Dwarnings"]);
-    host::judge(&mut command, &looked_at)
+        Ok(found)
+    });
+    if toolchain
+        .as_ref()
+        .is_ok_and(|found| *found == Toolchain::Debian)
+        || host::is_installed("clippy")
+    {
+        let (mut command, looked_at) = cargo(root, "clippy", toolchain);
+        command
+            .args(["--quiet", "--keep-going", "--lib", "--bins"])
+            .args(PACKAGES)
+            .args(["--", "-Dwarnings"]);
+        return host::judge(&mut command, &looked_at);
+    }
+    Ok(Outcome::NotRun(
+        "clippy is not installed: rustup component add clippy".into(),
+    ))
 }
 
 /// rustdoc on the hypervisor and the stubs.
-pub(super) fn docs(root: &Path, _options: &Options) -> Result<Outcome> {
-    let found = Toolchain::find();
-    let (mut command, looked_at) = match &found {
-        Some(toolchain) => (
-            toolchain.cargo("doc"),
-            format!("skerry and guest-stubs for {TARGET}"),
-        ),
-        None => (for_host(root, "doc"), host_note(None)),
-    };
+pub(super) fn docs(root: &Path, options: &Options) -> Result<Outcome> {
+    let toolchain = Toolchain::ensure(options.install());
+    let (mut command, looked_at) = cargo(root, "doc", toolchain);
     command
-        .args(["--quiet", "--no-deps", "--document-private-items"])
+        .args([
+            "--quiet",
+            "--keep-going",
+            "--no-deps",
+            "--document-private-items",
+        ])
         .args(PACKAGES);
     host::judge(command.env("RUSTDOCFLAGS", "-Dwarnings"), &looked_at)
 }
 
-fn for_host(root: &Path, subcommand: &str) -> Command {
-    let mut command = host::cargo(root);
-    command.arg(subcommand);
-    command
-}
-
-fn host_note(found: Option<&Toolchain>) -> String {
-    match found {
-        Some(Toolchain::Debian) => format!("{NOT_HOST}: apt-get install rust-web-clippy"),
-        Some(Toolchain::Rustup) => format!("{NOT_HOST}: rustup component add clippy"),
-        None => format!("{NOT_HOST}: no toolchain for it, see `cargo xtask doctor`"),
-    }
-}
-
-/// Debian packages clippy apart from its compiler.
-fn has_clippy(toolchain: &Toolchain) -> bool {
+/// The subcommand for bare metal, or for the host where that cannot be, and a note on what
+/// it looks at.
+fn cargo(root: &Path, subcommand: &str, toolchain: Result<Toolchain>) -> (Command, String) {
     match toolchain {
-        Toolchain::Rustup => host::is_installed("clippy"),
-        Toolchain::Debian => Path::new("/usr/bin/cargo-clippy").is_file(),
+        Ok(toolchain) => (
+            toolchain.cargo(subcommand),
+            format!("skerry and guest-stubs for {TARGET}"),
+        ),
+        Err(error) => {
+            let mut command = host::cargo(root);
+            command.arg(subcommand);
+            (
+                command,
+                format!("as if for the host, without what is for bare metal alone: {error}"),
+            )
+        }
     }
 }

@@ -19,10 +19,22 @@ pub(super) fn fmt(root: &Path, _options: &Options) -> Result<Outcome> {
             "rustfmt is not installed: rustup component add rustfmt".into(),
         ));
     }
-    judge(
-        cargo(root).args(["fmt", "--all", "--check"]),
-        "every package",
-    )
+    let mut command = cargo(root);
+    let output = command
+        .args(["fmt", "--all", "--", "--check", "-l"])
+        .output()?;
+    let differing = String::from_utf8_lossy(&output.stdout);
+    let mut objections: Vec<String> = differing
+        .lines()
+        .map(|file| format!("{file}: run `cargo fmt --all`"))
+        .collect();
+    if !output.status.success() && objections.is_empty() {
+        objections.push(String::from_utf8_lossy(&output.stderr).trim().into());
+    }
+    Ok(match objections.is_empty() {
+        true => Outcome::Passed("every package".into()),
+        false => Outcome::Failed(objections),
+    })
 }
 
 /// Clippy on the packages of plain `cargo test`, with their tests.
@@ -33,14 +45,27 @@ pub(super) fn clippy(root: &Path, _options: &Options) -> Result<Outcome> {
         ));
     }
     let mut command = cargo(root);
-    command.args(["clippy", "--quiet", "--all-targets", "--", "-Dwarnings"]);
+    command.args([
+        "clippy",
+        "--quiet",
+        "--keep-going",
+        "--all-targets",
+        "--",
+        "-Dwarnings",
+    ]);
     judge(&mut command, "the host's packages with their tests")
 }
 
 /// rustdoc on the same packages.
 pub(super) fn docs(root: &Path, _options: &Options) -> Result<Outcome> {
     let mut command = cargo(root);
-    command.args(["doc", "--quiet", "--no-deps", "--document-private-items"]);
+    command.args([
+        "doc",
+        "--quiet",
+        "--keep-going",
+        "--no-deps",
+        "--document-private-items",
+    ]);
     judge(
         command.env("RUSTDOCFLAGS", "-Dwarnings"),
         "the host's packages, private items too",

@@ -20,15 +20,29 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::packages::Install;
+
 /// What the command line asked for.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
     /// Rewrite the numbers in hypervisor/UNSAFE.md where they differ from the code
     #[arg(long)]
     pub bless: bool,
+    /// Install nothing; the bare-metal packages are then checked as far as that goes
+    #[arg(long)]
+    pub no_install: bool,
     /// Run only these checks; all of them if none is named
     #[arg(value_name = "CHECK")]
     pub only: Vec<String>,
+}
+
+impl Options {
+    fn install(&self) -> Install {
+        match self.no_install {
+            true => Install::Refused,
+            false => Install::Allowed,
+        }
+    }
 }
 
 /// How one check ended.

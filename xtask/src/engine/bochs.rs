@@ -24,7 +24,9 @@ pub(super) struct Bochs {
 
 impl Bochs {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { recipe: Recipe::read("bochs")? })
+        Ok(Self {
+            recipe: Recipe::read("bochs")?,
+        })
     }
 }
 
@@ -46,7 +48,12 @@ impl Engine for Bochs {
     }
 
     fn command(&self, filling: &Filling) -> Result<Command> {
-        image::write_iso(filling.folder, filling.hypervisor, filling.bundle, Firmware::Bios)?;
+        image::write_iso(
+            filling.folder,
+            filling.hypervisor,
+            filling.bundle,
+            Firmware::Bios,
+        )?;
         self.recipe.command(filling)
     }
 

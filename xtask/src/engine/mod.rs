@@ -57,7 +57,10 @@ pub enum On {
 /// # Errors
 /// A recipe cannot be read.
 pub fn all() -> Result<Vec<Box<dyn Engine>>> {
-    Ok(vec![Box::new(qemu::NestedKvm::new()?), Box::new(bochs::Bochs::new()?)])
+    Ok(vec![
+        Box::new(qemu::NestedKvm::new()?),
+        Box::new(bochs::Bochs::new()?),
+    ])
 }
 
 /// The engine that `--on` asks for; its tools may still have to be installed.
@@ -93,5 +96,8 @@ pub fn choose(on: On) -> Result<Box<dyn Engine>> {
 /// # Errors
 /// As [`packages::ensure`].
 pub fn ensure_tools(engine: &dyn Engine, install: Install) -> Result<()> {
-    engine.needs().iter().try_for_each(|need| packages::ensure(*need, install))
+    engine
+        .needs()
+        .iter()
+        .try_for_each(|need| packages::ensure(*need, install))
 }

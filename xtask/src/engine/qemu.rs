@@ -20,7 +20,9 @@ pub(super) struct NestedKvm {
 
 impl NestedKvm {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { recipe: Recipe::read("qemu-kvm")? })
+        Ok(Self {
+            recipe: Recipe::read("qemu-kvm")?,
+        })
     }
 }
 

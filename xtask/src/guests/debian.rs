@@ -95,7 +95,9 @@ impl DebianGuest {
         }
         let step = say::Step::begin(format!("fetching {} (not installed here)", self.package));
         self.fetch()?;
-        let found = self.find().with_context(|| format!("{} vanished", self.folder().display()))?;
+        let found = self
+            .find()
+            .with_context(|| format!("{} vanished", self.folder().display()))?;
         step.done(&found.package);
         Ok(found)
     }
@@ -123,7 +125,11 @@ impl DebianGuest {
         let tree = work.path().join("tree");
         command::output(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&tree))?;
         let file = first_named(&tree.join(self.file.0), self.file.1)?;
-        let package = archive.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let package = archive
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         self.place(work.path(), &file, &package)
     }
 
@@ -133,7 +139,9 @@ impl DebianGuest {
             Meta::Dependency(prefix) => dependency(self.package, prefix)?,
         };
         let mut apt_get = Command::new("apt-get");
-        apt_get.current_dir(folder).args(["-q", "download", &package]);
+        apt_get
+            .current_dir(folder)
+            .args(["-q", "download", &package]);
         command::output(&mut apt_get)?;
         first_named(folder, &package)
     }
@@ -160,16 +168,24 @@ fn dependency(package: &str, prefix: &str) -> Result<String> {
 }
 
 fn first_dependency(listed: &str, prefix: &str) -> Option<String> {
-    let depends = listed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    depends.map(str::trim).find(|name| name.starts_with(prefix)).map(String::from)
+    let depends = listed
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    depends
+        .map(str::trim)
+        .find(|name| name.starts_with(prefix))
+        .map(String::from)
 }
 
 fn first_named(folder: &Path, prefix: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     let named = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
     };
     paths
         .into_iter()
@@ -186,13 +202,18 @@ mod tests {
         let listed = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
         let found = first_dependency(listed, "linux-image-");
         assert_eq!(found.as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(first_dependency("x\n  Suggests: linux-image-1\n", "linux-image-"), None);
+        assert_eq!(
+            first_dependency("x\n  Suggests: linux-image-1\n", "linux-image-"),
+            None
+        );
     }
 
     #[test]
     fn a_folder_without_the_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = first_named(folder.path(), "vmlinuz-").unwrap_err().to_string();
+        let error = first_named(folder.path(), "vmlinuz-")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("vmlinuz-*"), "{error}");
     }
 }

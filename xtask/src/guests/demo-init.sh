@@ -8,7 +8,6 @@ mount -t devtmpfs dev /dev
 echo "userspace of ${name:-a guest} is up after $(cut -d' ' -f1 /proc/uptime) s"
 uname -a
 grep -m1 'model name' /proc/cpuinfo
-dmesg | grep -m1 'Hypervisor detected'
 free -m
 echo "commands done in ${name:-a guest}, switching off"
 poweroff -f

@@ -41,14 +41,18 @@ pub fn build(busybox: &[u8], init: &str) -> Result<Vec<u8>> {
         members.push((member(folder, FOLDER), &[]));
     }
     // The kernel opens it for `/init` before anything is mounted on /dev.
-    let console = member("dev/console", CHARACTER_DEVICE).rdev_major(5).rdev_minor(1);
+    let console = member("dev/console", CHARACTER_DEVICE)
+        .rdev_major(5)
+        .rdev_minor(1);
     members.push((console, &[]));
     members.push((member("bin/busybox", PROGRAM), busybox));
     for applet in APPLETS {
         members.push((member(&format!("bin/{applet}"), SYMLINK), b"busybox"));
     }
     members.push((member("init", PROGRAM), init.as_bytes()));
-    let inputs = members.into_iter().map(|(member, bytes)| (member, Cursor::new(bytes)));
+    let inputs = members
+        .into_iter()
+        .map(|(member, bytes)| (member, Cursor::new(bytes)));
     write_cpio(inputs, Vec::new()).context("write the initial RAM disk")
 }
 

@@ -33,7 +33,10 @@ const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, stub:NAME"
 
 /// Whether a kernel or initrd of a manifest is a symbolic name rather than a path.
 pub fn is_symbolic(name: &str) -> bool {
-    matches!(name.split_once(':'), Some(("debian" | "busybox" | "stub", _)))
+    matches!(
+        name.split_once(':'),
+        Some(("debian" | "busybox" | "stub", _))
+    )
 }
 
 impl Guests<'_> {
@@ -47,8 +50,9 @@ impl Guests<'_> {
             Some(("debian", "cloud")) => read(&KERNEL.ensure(self.install)?.file),
             Some(("busybox", "demo")) => self.initramfs(initramfs::DEMO_INIT),
             Some(("busybox", "interactive")) => self.initramfs(initramfs::INTERACTIVE_INIT),
-            _ => Err(Failure::Input(format!("no guest is called \"{name}\"; there are: {NAMES}"))
-                .into()),
+            _ => Err(
+                Failure::Input(format!("no guest is called \"{name}\"; there are: {NAMES}")).into(),
+            ),
         }
     }
 
@@ -69,7 +73,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 pub fn fetch_all(install: Install) -> Result<()> {
     for guest in [&KERNEL, &BUSYBOX] {
         let found = guest.ensure(install)?;
-        say::note(&format!("guest {}: {}", found.package, found.file.display()));
+        say::note(&format!(
+            "guest {}: {}",
+            found.package,
+            found.file.display()
+        ));
     }
     Ok(())
 }

@@ -28,23 +28,26 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn of_paths(folder: &'a Path) -> Self {
-        Self { folder, symbolic: None, files: Files::new() }
+        Self {
+            folder,
+            symbolic: None,
+            files: Files::new(),
+        }
     }
 
     pub(super) fn of_all(folder: &'a Path, symbolic: &'a Symbolic<'a>) -> Self {
-        Self { folder, symbolic: Some(symbolic), files: Files::new() }
+        Self {
+            folder,
+            symbolic: Some(symbolic),
+            files: Files::new(),
+        }
     }
 
     /// Reads the file called `name`, unless it was read before, or refuses it.
     ///
     /// # Errors
     /// A symbolic name fails for a reason that is not the manifest's.
-    pub(super) fn read(
-        &mut self,
-        name: &str,
-        place: &str,
-        refusals: &mut Refusals,
-    ) -> Result<()> {
+    pub(super) fn read(&mut self, name: &str, place: &str, refusals: &mut Refusals) -> Result<()> {
         if self.files.contains_key(name) {
             return Ok(());
         }
@@ -83,16 +86,22 @@ fn read_path(path: &Path) -> Result<Vec<u8>, Failure> {
         _ => unreadable(&error),
     })?;
     if kind.is_dir() {
-        return Err(Failure::Input("is a directory; name the file in it".to_string()));
+        return Err(Failure::Input(
+            "is a directory; name the file in it".to_string(),
+        ));
     }
     if !kind.is_file() {
-        return Err(Failure::Input("is no regular file; copy its content to one".to_string()));
+        return Err(Failure::Input(
+            "is no regular file; copy its content to one".to_string(),
+        ));
     }
     fs::read(path).map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &std::io::Error) -> Failure {
-    Failure::Input(format!("cannot be read: {error}; check the path and its rights"))
+    Failure::Input(format!(
+        "cannot be read: {error}; check the path and its rights"
+    ))
 }
 
 fn not_empty(bytes: Vec<u8>) -> Result<Vec<u8>> {

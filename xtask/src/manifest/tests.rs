@@ -34,7 +34,9 @@ impl Desk {
 
 fn refused(result: Result<()>) -> Vec<String> {
     let error = result.expect_err("not refused");
-    let Some(Failure::Input(text)) = error.downcast_ref() else { panic!("{error}") };
+    let Some(Failure::Input(text)) = error.downcast_ref() else {
+        panic!("{error}")
+    };
     text.lines().map(String::from).collect()
 }
 
@@ -107,23 +109,40 @@ background = true
 
 #[test]
 fn broken_toml_is_refused_at_its_line() {
-    assert_one(&Desk::new().refusals("[[vm]]\nname = \n"), "my.toml:2:8: ", "");
+    assert_one(
+        &Desk::new().refusals("[[vm]]\nname = \n"),
+        "my.toml:2:8: ",
+        "",
+    );
 }
 
 #[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let refusals = Desk::new().refusals(&good_with("memmory = 1"));
-    let expected = "my.toml:6:1: vm \"alpha\": key `memmory`: unknown key `memmory`, expected one of";
+    let expected =
+        "my.toml:6:1: vm \"alpha\": key `memmory`: unknown key `memmory`, expected one of";
     assert_one(&refusals, expected, "`memory`");
-    assert_one(&Desk::new().refusals("vms = 1\n"), "my.toml:1:1: unknown key `vms`", "[[vm]]");
+    assert_one(
+        &Desk::new().refusals("vms = 1\n"),
+        "my.toml:1:1: unknown key `vms`",
+        "[[vm]]",
+    );
 }
 
 #[test]
 fn a_missing_key_is_refused_at_its_table() {
     let refusals = Desk::new().refusals("\n[[vm]]\nname = \"alpha\"\nkernel = \"sector\"\n");
-    assert_one(&refusals, "my.toml:2:1: vm \"alpha\": missing key `memory`", "add it");
+    assert_one(
+        &refusals,
+        "my.toml:2:1: vm \"alpha\": missing key `memory`",
+        "add it",
+    );
     let nameless = Desk::new().refusals("[[vm]]\nmemory = 1\nkernel = \"sector\"\n");
-    assert_one(&nameless, "my.toml:1:1: vm #1: missing key `name`", "add it");
+    assert_one(
+        &nameless,
+        "my.toml:1:1: vm #1: missing key `name`",
+        "add it",
+    );
 }
 
 #[test]
@@ -164,18 +183,29 @@ fn memory_that_no_vm_can_have_is_refused() {
 
 #[test]
 fn more_memory_than_the_machine_has_is_refused_at_the_vm_that_passes_it() {
-    let text = format!("{GOOD}{}", GOOD.replace("alpha", "beta").replace("1M", "3M"));
+    let text = format!(
+        "{GOOD}{}",
+        GOOD.replace("alpha", "beta").replace("1M", "3M")
+    );
     let source = Desk::new().parse(&text).unwrap();
     source.check_memory(4 << 20).unwrap();
     let refusals = refused(source.check_memory(3 << 20));
     let reason = "3 MiB, 4 MiB with the VMs before it, is more than the 3 MiB";
-    assert_one(&refusals, "my.toml:9:1: vm \"beta\": key `memory`: ", reason);
+    assert_one(
+        &refusals,
+        "my.toml:9:1: vm \"beta\": key `memory`: ",
+        reason,
+    );
 }
 
 #[test]
 fn two_vms_of_one_name_are_refused_at_the_second() {
     let refusals = Desk::new().refusals(&format!("{GOOD}{GOOD}"));
-    assert_one(&refusals, "my.toml:8:1: vm \"alpha\": key `name`: ", "two VMs are named");
+    assert_one(
+        &refusals,
+        "my.toml:8:1: vm \"alpha\": key `name`: ",
+        "two VMs are named",
+    );
 }
 
 #[test]
@@ -183,7 +213,11 @@ fn a_name_that_could_not_mark_a_line_is_refused() {
     for name in ["", "Alpha", "a b", "sixteen-letters-"] {
         let text = GOOD.replace("alpha", name);
         let place = format!("my.toml:3:1: vm \"{name}\": key `name`: ");
-        assert_one(&Desk::new().refusals(&text), &place, "1 to 15 of the characters");
+        assert_one(
+            &Desk::new().refusals(&text),
+            &place,
+            "1 to 15 of the characters",
+        );
     }
 }
 
@@ -191,14 +225,26 @@ fn a_name_that_could_not_mark_a_line_is_refused() {
 fn a_weight_outside_its_range_is_refused() {
     for weight in [0, 1001] {
         let refusals = Desk::new().refusals(&good_with(&format!("weight = {weight}")));
-        assert_one(&refusals, "my.toml:6:1: vm \"alpha\": key `weight`: ", "outside 1 to 1000");
+        assert_one(
+            &refusals,
+            "my.toml:6:1: vm \"alpha\": key `weight`: ",
+            "outside 1 to 1000",
+        );
     }
 }
 
 #[test]
 fn a_manifest_without_a_vm_is_refused() {
-    assert_one(&Desk::new().refusals("# nothing\n"), "my.toml: no VM", "[[vm]]");
-    assert_one(&Desk::new().refusals("[vm]\n"), "my.toml:1:2: ", "two brackets");
+    assert_one(
+        &Desk::new().refusals("# nothing\n"),
+        "my.toml: no VM",
+        "[[vm]]",
+    );
+    assert_one(
+        &Desk::new().refusals("[vm]\n"),
+        "my.toml:1:2: ",
+        "two brackets",
+    );
 }
 
 #[test]
@@ -208,7 +254,13 @@ fn attaching_to_nobody_is_refused_at_its_line() {
     let desk = Desk::new();
     let mut source = desk.parse(GOOD).unwrap();
     source.manifest.attach = Some("beta".into());
-    assert!(source.check().unwrap_err().to_string().contains("there are: alpha"));
+    assert!(
+        source
+            .check()
+            .unwrap_err()
+            .to_string()
+            .contains("there are: alpha")
+    );
 }
 
 #[test]
@@ -229,7 +281,11 @@ fn files_that_cannot_be_images_are_refused() {
         assert_one(&desk.refusals(&text), &place, reason);
     }
     let refusals = desk.refusals(&good_with("initrd = \"absent\""));
-    assert_one(&refusals, "my.toml:6:1: vm \"alpha\": key `initrd`: \"absent\": ", "no file");
+    assert_one(
+        &refusals,
+        "my.toml:6:1: vm \"alpha\": key `initrd`: \"absent\": ",
+        "no file",
+    );
 }
 
 #[test]
@@ -240,21 +296,40 @@ fn an_image_that_is_not_what_it_claims_is_refused_at_its_key() {
     let place = "my.toml:5:1: vm \"alpha\": key `kernel`: \"text\": the image starts with";
     assert_one(&desk.refusals(&text), place, "no bzImage");
     let refusals = desk.refusals(&good_with("kind = \"linux\""));
-    assert_one(&refusals, "my.toml:5:1: vm \"alpha\": key `kernel`: \"sector\": ", "HdrS");
+    assert_one(
+        &refusals,
+        "my.toml:5:1: vm \"alpha\": key `kernel`: \"sector\": ",
+        "HdrS",
+    );
 }
 
 #[test]
 fn what_the_loader_refuses_is_shown_at_the_key_to_blame() {
     let refusals = Desk::new().refusals(&good_with("cmdline = \"quiet\""));
-    assert_one(&refusals, "my.toml:6:1: vm \"alpha\": key `cmdline`: ", "leave `cmdline` out");
+    assert_one(
+        &refusals,
+        "my.toml:6:1: vm \"alpha\": key `cmdline`: ",
+        "leave `cmdline` out",
+    );
 }
 
 #[test]
 fn every_refusal_is_shown_at_once() {
     let bad = GOOD.replace("sector", "absent").replace("1M", "0M");
     let refusals = Desk::new().refusals(&format!("{bad}{GOOD}weight = 0\n"));
-    let places: Vec<_> = refusals.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(places, ["my.toml:4:1:", "my.toml:11:1:", "my.toml:8:1:", "my.toml:5:1:"]);
+    let places: Vec<_> = refusals
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "my.toml:4:1:",
+            "my.toml:11:1:",
+            "my.toml:8:1:",
+            "my.toml:5:1:"
+        ]
+    );
 }
 
 #[test]
@@ -266,18 +341,27 @@ fn symbolic_guests_wait_until_somebody_has_their_bytes() {
     let files = source.files(&|_| Ok(sector.clone())).unwrap();
     assert_eq!(files["stub:hello"], sector);
     let text = refused(source.files(&|_| Ok(b"text".to_vec())).map(drop));
-    assert_one(&text, "my.toml:5:1: vm \"alpha\": key `kernel`: \"stub:hello\": ", "no bzImage");
+    assert_one(
+        &text,
+        "my.toml:5:1: vm \"alpha\": key `kernel`: \"stub:hello\": ",
+        "no bzImage",
+    );
 }
 
 #[test]
 fn a_symbolic_name_that_is_unknown_is_refused_and_one_that_fails_is_not() {
-    let source = Desk::new().parse(&GOOD.replace("sector", "stub:nobody")).unwrap();
+    let source = Desk::new()
+        .parse(&GOOD.replace("sector", "stub:nobody"))
+        .unwrap();
     let unknown = source.files(&|_| Err(Failure::Input("no such stub".into()).into()));
     let place = "my.toml:5:1: vm \"alpha\": key `kernel`: \"stub:nobody\": no such stub";
     assert_one(&refused(unknown.map(drop)), place, "");
     let failed = source.files(&|_| Err(Failure::Missing("no apt-get".into()).into()));
     let error = failed.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Failure::Missing(_))), "{error:?}");
+    assert!(
+        matches!(error.downcast_ref(), Some(Failure::Missing(_))),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -288,13 +372,29 @@ fn flags_are_refused_by_their_names() {
         single(vm, desk.0.path())
     };
     vm(1 << 20, "sector").check().unwrap();
-    assert_one(&refused(vm(1 << 20, "absent").check()), "--kernel: \"absent\": ", "no file");
-    assert_one(&refused(vm(0, "sector").check()), "--memory: ", "outside 1 MiB");
-    assert_one(&refused(vm(2 << 20, "sector").check_memory(1 << 20)), "--memory: 2 MiB", "1 MiB");
+    assert_one(
+        &refused(vm(1 << 20, "absent").check()),
+        "--kernel: \"absent\": ",
+        "no file",
+    );
+    assert_one(
+        &refused(vm(0, "sector").check()),
+        "--memory: ",
+        "outside 1 MiB",
+    );
+    assert_one(
+        &refused(vm(2 << 20, "sector").check_memory(1 << 20)),
+        "--memory: 2 MiB",
+        "1 MiB",
+    );
 }
 
 #[test]
 fn a_manifest_that_is_not_there_is_refused_by_its_path() {
     let error = read(Path::new("/no/such.toml")).unwrap_err();
-    assert_one(&refused(Err(error)), "/no/such.toml: the manifest cannot be read", "TOML");
+    assert_one(
+        &refused(Err(error)),
+        "/no/such.toml: the manifest cannot be read",
+        "TOML",
+    );
 }

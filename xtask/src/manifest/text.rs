@@ -117,14 +117,21 @@ fn known(
 
 impl Text<'_> {
     fn vms(&self, list: Spanned<DeValue>, refusals: &mut Refusals) -> Vec<Draft> {
-        let DeValue::Array(list) = list.into_inner() else { return Vec::new() };
+        let DeValue::Array(list) = list.into_inner() else {
+            return Vec::new();
+        };
         let numbered = list.into_iter().zip(1..);
-        numbered.filter_map(|(table, number)| self.vm(table, number, refusals)).collect()
+        numbered
+            .filter_map(|(table, number)| self.vm(table, number, refusals))
+            .collect()
     }
 
     /// The draft of the table, the `number`th of its kind; `None` if it is refused.
     fn vm(&self, table: Spanned<DeValue>, number: u32, refusals: &mut Refusals) -> Option<Draft> {
-        let name = table.get_ref().get("name").and_then(|name| name.get_ref().as_str());
+        let name = table
+            .get_ref()
+            .get("name")
+            .and_then(|name| name.get_ref().as_str());
         let called = name.map_or(format!("vm #{number}"), |name| format!("vm \"{name}\""));
         let spans = spans(table.get_ref());
         let keys = spans.iter().map(|(key, span)| {
@@ -160,12 +167,20 @@ impl Text<'_> {
 fn spans(table: &DeValue) -> Vec<(String, Range<usize>)> {
     let entries = table.as_table().into_iter().flatten();
     entries
-        .map(|(key, value)| (key.get_ref().to_string(), key.span().start..value.span().end))
+        .map(|(key, value)| {
+            (
+                key.get_ref().to_string(),
+                key.span().start..value.span().end,
+            )
+        })
         .collect()
 }
 
 fn key_at(spans: &[(String, Range<usize>)], at: usize) -> Option<&str> {
-    spans.iter().find(|(_, span)| span.contains(&at)).map(|(key, _)| key.as_str())
+    spans
+        .iter()
+        .find(|(_, span)| span.contains(&at))
+        .map(|(key, _)| key.as_str())
 }
 
 /// serde's words in the manifest's: its fields are keys here.

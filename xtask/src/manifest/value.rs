@@ -50,7 +50,9 @@ impl Visitor<'_> for SizeVisitor {
     }
 
     fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
-        u64::try_from(bytes).map(Size).map_err(|_| E::custom(no_size(&bytes.to_string())))
+        u64::try_from(bytes)
+            .map(Size)
+            .map_err(|_| E::custom(no_size(&bytes.to_string())))
     }
 
     fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
@@ -81,13 +83,20 @@ impl<'de> Deserialize<'de> for Clock {
 fn clock_seconds(text: &str) -> Result<u64, String> {
     if text == "host" {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        return since.map(|since| since.as_secs()).map_err(|error| error.to_string());
+        return since
+            .map(|since| since.as_secs())
+            .map_err(|error| error.to_string());
     }
     let known = text.parse::<Datetime>().is_ok();
     let local = text.strip_suffix('Z').unwrap_or(text).replace(' ', "T");
     let date = NaiveDateTime::parse_from_str(&local, "%Y-%m-%dT%H:%M:%S");
-    let seconds = date.ok().filter(|_| known).map(|date| date.and_utc().timestamp());
-    seconds.and_then(|seconds| u64::try_from(seconds).ok()).ok_or_else(|| no_clock(text))
+    let seconds = date
+        .ok()
+        .filter(|_| known)
+        .map(|date| date.and_utc().timestamp());
+    seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .ok_or_else(|| no_clock(text))
 }
 
 fn no_clock(text: &str) -> String {
@@ -113,7 +122,19 @@ mod tests {
 
     #[test]
     fn everything_else_is_no_size() {
-        for text in ["", "M", "iB", "1iB", "-1", "1.5G", "256 M", "256MB", "1X", "99999999T", "é"] {
+        for text in [
+            "",
+            "M",
+            "iB",
+            "1iB",
+            "-1",
+            "1.5G",
+            "256 M",
+            "256MB",
+            "1X",
+            "99999999T",
+            "é",
+        ] {
             assert_eq!(parse_size(text), Err(no_size(text)), "{text}");
         }
     }
@@ -128,7 +149,13 @@ mod tests {
 
     #[test]
     fn everything_else_starts_no_clock() {
-        for text in ["", "now", "2000-01-01", "2023-02-29T00:00:00", "1969-12-31T23:59:59"] {
+        for text in [
+            "",
+            "now",
+            "2000-01-01",
+            "2023-02-29T00:00:00",
+            "1969-12-31T23:59:59",
+        ] {
             assert_eq!(clock_seconds(text), Err(no_clock(text)), "{text}");
         }
     }

@@ -13,7 +13,11 @@ pub type Objection = (Option<String>, String);
 
 /// Everything about a run that is not as the scenario expects.
 pub fn objections(scenario: &Scenario, run: &Transcript) -> Vec<Objection> {
-    scenario.expects.iter().flat_map(|expected| of_vm(expected, run)).collect()
+    scenario
+        .expects
+        .iter()
+        .flat_map(|expected| of_vm(expected, run))
+        .collect()
 }
 
 fn of_vm(expected: &VmExpect, run: &Transcript) -> Vec<Objection> {
@@ -32,11 +36,16 @@ fn of_vm(expected: &VmExpect, run: &Transcript) -> Vec<Objection> {
             found.push(format!("printed \"{text}\": {line}"));
         }
     }
-    found.into_iter().map(|text| (Some(expected.vm.clone()), text)).collect()
+    found
+        .into_iter()
+        .map(|text| (Some(expected.vm.clone()), text))
+        .collect()
 }
 
 fn of_report(expected: &VmExpect, report: &VmReport) -> Vec<String> {
-    let VmExpect { expect, background, .. } = expected;
+    let VmExpect {
+        expect, background, ..
+    } = expected;
     let mut found = Vec::new();
     match expect.status.or((!background).then_some(0)) {
         Some(status) if report.status != status => found.push(format!(
@@ -53,7 +62,10 @@ fn of_report(expected: &VmExpect, report: &VmReport) -> Vec<String> {
     }
     match expect.restarts {
         Some(restarts) if report.restarts != restarts => {
-            found.push(format!("was started again {} times, not {restarts}", report.restarts));
+            found.push(format!(
+                "was started again {} times, not {restarts}",
+                report.restarts
+            ));
         }
         _ => {}
     }
@@ -73,7 +85,10 @@ pub fn difference(first: &Transcript, second: &Transcript) -> Option<Objection> 
             return differs(format!("printed \"{again}\" for \"{line}\""));
         }
         if (&report.stop, report.status) != (&again.stop, again.status) {
-            return differs(format!("ended by \"{}\" for \"{}\"", again.stop, report.stop));
+            return differs(format!(
+                "ended by \"{}\" for \"{}\"",
+                again.stop, report.stop
+            ));
         }
         if report.exits != again.exits {
             return differs(format!("exited {:?} for {:?}", again.exits, report.exits));
@@ -131,12 +146,18 @@ expect = { stop = "halted", contains = ["yes"], absent = ["no"], restarts = 0 }
 
     fn judged(text: &str) -> Vec<String> {
         let scenario = parse("s".into(), "s.toml", SCENARIO, Path::new("")).unwrap();
-        objections(&scenario, &run(text)).into_iter().map(|(_, text)| text).collect()
+        objections(&scenario, &run(text))
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect()
     }
 
     #[test]
     fn a_run_as_expected_draws_no_objection() {
-        assert_eq!(judged(&format!("[a] yes\n[b] no\n{}", report("halted", 0, 1))), [""; 0]);
+        assert_eq!(
+            judged(&format!("[a] yes\n[b] no\n{}", report("halted", 0, 1))),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -26,14 +26,23 @@ pub(super) struct Case {
 
 impl Case {
     fn word(&self) -> &'static str {
-        if self.objections.is_empty() { "ok" } else { "FAILED" }
+        if self.objections.is_empty() {
+            "ok"
+        } else {
+            "FAILED"
+        }
     }
 
     /// One line with its objections below.
     pub(super) fn line(&self) -> String {
-        let Self { name, engine, took, .. } = self;
-        let mut text =
-            format!("scenario {name} on {engine}: {} ({:.1} s)", self.word(), took.as_secs_f64());
+        let Self {
+            name, engine, took, ..
+        } = self;
+        let mut text = format!(
+            "scenario {name} on {engine}: {} ({:.1} s)",
+            self.word(),
+            took.as_secs_f64()
+        );
         for objection in &self.objections {
             text += &format!("\n  {}", shown(objection));
         }
@@ -82,7 +91,10 @@ impl Results {
     }
 
     fn failed(&self) -> usize {
-        self.cases.iter().filter(|case| !case.objections.is_empty()).count()
+        self.cases
+            .iter()
+            .filter(|case| !case.objections.is_empty())
+            .count()
     }
 
     /// The objections, the table and the last line.
@@ -90,25 +102,46 @@ impl Results {
         let header = ["test", "on", "VMs", "result", "seconds", "shows that"];
         let mut table = table::with_header(&header, &["VMs", "seconds"]);
         for case in &self.cases {
-            let vms = if case.vms.is_empty() { "-".into() } else { case.vms.len().to_string() };
+            let vms = if case.vms.is_empty() {
+                "-".into()
+            } else {
+                case.vms.len().to_string()
+            };
             let seconds = format!("{:.1}", case.took.as_secs_f64());
-            let words = [&case.name, &case.engine, &vms, case.word(), &seconds, &case.title];
+            let words = [
+                &case.name,
+                &case.engine,
+                &vms,
+                case.word(),
+                &seconds,
+                &case.title,
+            ];
             table.add_row(words);
         }
         let mut text = String::new();
         for case in self.cases.iter().filter(|case| !case.objections.is_empty()) {
             text += &format!("\n{} on {} failed:\n", case.name, case.engine);
-            text.extend(case.objections.iter().map(|found| format!("  {}\n", shown(found))));
+            text.extend(
+                case.objections
+                    .iter()
+                    .map(|found| format!("  {}\n", shown(found))),
+            );
         }
         let failed = self.failed();
-        text + &format!("\n{}\n{} passed, {failed} failed\n", table::text(&table), self.cases.len() - failed)
+        text + &format!(
+            "\n{}\n{} passed, {failed} failed\n",
+            table::text(&table),
+            self.cases.len() - failed
+        )
     }
 
     pub(super) fn write_junit(&self, file: &Path) -> Result<()> {
         let mut report = Report::new("skerry");
         report.add_test_suites(self.cases.iter().map(Case::junit));
         let out = File::create(file).with_context(|| format!("create {}", file.display()))?;
-        report.serialize(out).with_context(|| format!("write {}", file.display()))
+        report
+            .serialize(out)
+            .with_context(|| format!("write {}", file.display()))
     }
 
     /// # Errors
@@ -138,14 +171,19 @@ mod tests {
     }
 
     fn results() -> Results {
-        Results { cases: vec![case("good", &[]), case("bad", &["one", "two"])] }
+        Results {
+            cases: vec![case("good", &[]), case("bad", &["one", "two"])],
+        }
     }
 
     #[test]
     fn the_last_line_counts_and_every_objection_is_shown() {
         let text = results().table();
         assert!(text.ends_with("\n1 passed, 1 failed\n"), "{text}");
-        assert!(text.contains("vm \"a\": one") && text.contains("vm \"a\": two"), "{text}");
+        assert!(
+            text.contains("vm \"a\": one") && text.contains("vm \"a\": two"),
+            "{text}"
+        );
         assert!(results().check().is_err());
     }
 

@@ -4,7 +4,6 @@
 //! Encoding of ModR/M and SIB Bytes", ed. 085]`. Does not own segments.
 
 use crate::cursor::Cursor;
-use crate::decode::DecodeError;
 use crate::prefix::Prefixes;
 use crate::register;
 use skerry_words::{GuestState, Segment, Width};
@@ -44,11 +43,7 @@ impl MemoryOperand {
     /// The operand of a ModRM byte whose `mod` is not 3, the rest of it taken from
     /// `cursor`.
     #[inline]
-    pub(crate) fn take(
-        cursor: &mut Cursor<'_>,
-        prefixes: &Prefixes,
-        modrm: u8,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn take(cursor: &mut Cursor<'_>, prefixes: &Prefixes, modrm: u8) -> Self {
         let width = prefixes.address_width();
         let mut operand = Self {
             segment: Segment::Ds,
@@ -59,8 +54,8 @@ impl MemoryOperand {
             width,
         };
         match width {
-            Width::Word | Width::Byte => operand.take_16(cursor, modrm)?,
-            Width::Dword | Width::Qword => operand.take_32(cursor, prefixes, modrm)?,
+            Width::Word | Width::Byte => operand.take_16(cursor, modrm),
+            Width::Dword | Width::Qword => operand.take_32(cursor, prefixes, modrm),
         }
         let stack_based = matches!(operand.base, Base::Register(RSP | RBP));
         let default = if stack_based {
@@ -69,28 +64,25 @@ impl MemoryOperand {
             Segment::Ds
         };
         operand.segment = prefixes.segment.unwrap_or(default);
-        Ok(operand)
+        operand
     }
 
     /// The operand of MOV with a direct offset (A0h to A3h).
-    pub(crate) fn take_offset(
-        cursor: &mut Cursor<'_>,
-        prefixes: &Prefixes,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn take_offset(cursor: &mut Cursor<'_>, prefixes: &Prefixes) -> Self {
         let width = prefixes.address_width();
         let displacement = match width {
-            Width::Word | Width::Byte => cursor.next_i16()?,
-            Width::Dword => cursor.next_i32()?,
-            Width::Qword => cursor.next_u64()?,
+            Width::Word | Width::Byte => cursor.next_i16(),
+            Width::Dword => cursor.next_i32(),
+            Width::Qword => cursor.next_u64(),
         };
-        Ok(Self {
+        Self {
             segment: prefixes.segment.unwrap_or(Segment::Ds),
             base: Base::None,
             index: None,
             scale: 0,
             displacement,
             width,
-        })
+        }
     }
 
     /// The source of a string instruction: `number` is RSI's; the segment may be
@@ -107,16 +99,11 @@ impl MemoryOperand {
     }
 
     #[inline]
-    fn take_32(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        prefixes: &Prefixes,
-        modrm: u8,
-    ) -> Result<(), DecodeError> {
+    fn take_32(&mut self, cursor: &mut Cursor<'_>, prefixes: &Prefixes, modrm: u8) {
         let mode = modrm >> 6;
         let mut low = modrm & 7;
         if low == RSP {
-            let sib = cursor.next()?;
+            let sib = cursor.next();
             let index = prefixes.extend_index((sib >> 3) & 7);
             self.index = (index != RSP).then_some(index);
             self.scale = sib >> 6;
@@ -124,10 +111,10 @@ impl MemoryOperand {
         }
         self.base = Base::Register(prefixes.extend_base(low));
         match mode {
-            1 => self.displacement = cursor.next_i8()?,
-            2 => self.displacement = cursor.next_i32()?,
+            1 => self.displacement = cursor.next_i8(),
+            2 => self.displacement = cursor.next_i32(),
             _ if low == RBP => {
-                self.displacement = cursor.next_i32()?;
+                self.displacement = cursor.next_i32();
                 let relative = prefixes.code == Width::Qword && modrm & 7 == RBP;
                 self.base = if relative {
                     Base::NextInstruction
@@ -137,10 +124,9 @@ impl MemoryOperand {
             }
             _ => {}
         }
-        Ok(())
     }
 
-    fn take_16(&mut self, cursor: &mut Cursor<'_>, modrm: u8) -> Result<(), DecodeError> {
+    fn take_16(&mut self, cursor: &mut Cursor<'_>, modrm: u8) {
         const BX: u8 = 3;
         const SI: u8 = 6;
         const DI: u8 = 7;
@@ -156,15 +142,14 @@ impl MemoryOperand {
         };
         (self.base, self.index) = (Base::Register(base), index);
         match modrm >> 6 {
-            1 => self.displacement = cursor.next_i8()?,
-            2 => self.displacement = cursor.next_i16()?,
+            1 => self.displacement = cursor.next_i8(),
+            2 => self.displacement = cursor.next_i16(),
             _ if modrm & 7 == 6 => {
-                self.displacement = cursor.next_i16()?;
+                self.displacement = cursor.next_i16();
                 self.base = Base::None;
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// The offset in its segment, cut to the address size. `next_rip` is the address of

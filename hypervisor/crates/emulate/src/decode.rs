@@ -30,20 +30,25 @@ pub enum DecodeError {
 #[inline]
 pub fn decode(bytes: &Bytes, code: Width) -> Result<Instruction, DecodeError> {
     let mut cursor = Cursor::new(bytes);
-    let (prefixes, first) = Prefixes::take(&mut cursor, code)?;
-    let shape = shape(&mut cursor, &prefixes, first)?.ok_or(DecodeError::Unknown)?;
+    let (prefixes, first) = Prefixes::take(&mut cursor, code);
+    let shape = shape(&mut cursor, &prefixes, first)?;
     if prefixes.lock && !shape.operation.is_lockable() {
-        return Err(DecodeError::Unknown);
+        // The operation may be another with the byte that is missing.
+        return Err(if cursor.is_at_end() {
+            cursor.ended()
+        } else {
+            DecodeError::Unknown
+        });
     }
     let (memory, register) = operands(&mut cursor, &prefixes, shape)?;
     let source = match shape.other {
         Encoded::Register => Source::Register(named(register, shape, &prefixes)),
         Encoded::Accumulator => Source::Register(Register::ACCUMULATOR),
-        Encoded::Byte => Source::Immediate(cursor.next_i8()?),
-        Encoded::Full => Source::Immediate(constant(&mut cursor, shape.width)?),
+        Encoded::Byte => Source::Immediate(cursor.next_i8()),
+        Encoded::Full => Source::Immediate(constant(&mut cursor, shape.width)),
     };
     Ok(Instruction {
-        length: cursor.taken(),
+        length: cursor.taken()?,
         operation: shape.operation,
         width: shape.width,
         source,
@@ -52,45 +57,46 @@ pub fn decode(bytes: &Bytes, code: Width) -> Result<Instruction, DecodeError> {
     })
 }
 
-/// Takes the rest of the opcode and looks it up.
+/// Takes the rest of the opcode and looks it up, with bits 5:3 of the byte after it.
 #[inline]
-fn shape(
-    cursor: &mut Cursor<'_>,
-    prefixes: &Prefixes,
-    first: u8,
-) -> Result<Option<Shape>, DecodeError> {
-    if first != 0x0f {
-        return with_digit(cursor, |digit| opcode::one_byte(first, digit, prefixes));
+fn shape(cursor: &mut Cursor<'_>, prefixes: &Prefixes, first: u8) -> Result<Shape, DecodeError> {
+    if first == 0x0f {
+        return long_shape(cursor, prefixes);
     }
-    let second = cursor.next()?;
-    if second != 0x38 {
-        return with_digit(cursor, |digit| opcode::two_byte(second, digit, prefixes));
-    }
-    let third = cursor.next()?;
-    Ok(opcode::three_byte(third, prefixes))
-}
-
-/// Looks an opcode up with bits 5:3 of the byte after it. Where that byte is missing, it
-/// is asked for only if an instruction could come of it.
-#[inline]
-fn with_digit(
-    cursor: &Cursor<'_>,
-    look_up: impl Fn(u8) -> Option<Shape>,
-) -> Result<Option<Shape>, DecodeError> {
-    match cursor.peek() {
-        Ok(byte) => Ok(look_up((byte >> 3) & 7)),
-        Err(ended) => without_digit(ended, look_up),
+    let digit = (cursor.peek() >> 3) & 7;
+    match opcode::one_byte(first, digit, prefixes) {
+        Some(shape) => Ok(shape),
+        None => Err(missing(cursor, |digit| {
+            opcode::one_byte(first, digit, prefixes)
+        })),
     }
 }
 
+fn long_shape(cursor: &mut Cursor<'_>, prefixes: &Prefixes) -> Result<Shape, DecodeError> {
+    let second = cursor.next();
+    if second == 0x38 {
+        let third = cursor.next();
+        cursor.taken()?;
+        return opcode::three_byte(third, prefixes).ok_or(DecodeError::Unknown);
+    }
+    let digit = (cursor.peek() >> 3) & 7;
+    opcode::two_byte(second, digit, prefixes)
+        .ok_or_else(|| missing(cursor, |digit| opcode::two_byte(second, digit, prefixes)))
+}
+
+/// Why an opcode was not found. Where the byte after it is missing, more bytes are asked
+/// for only if an instruction could come of them.
 #[cold]
-fn without_digit(
-    ended: DecodeError,
-    look_up: impl Fn(u8) -> Option<Shape>,
-) -> Result<Option<Shape>, DecodeError> {
-    let found = (0..8).find_map(look_up);
-    let needs_no_more = found.is_none_or(|shape| matches!(shape.layout, Layout::Implied));
-    if needs_no_more { Ok(found) } else { Err(ended) }
+fn missing(cursor: &Cursor<'_>, look_up: impl Fn(u8) -> Option<Shape>) -> DecodeError {
+    if let Err(ended) = cursor.taken() {
+        return ended;
+    }
+    let undecided = cursor.is_at_end() && (0..8).any(|digit| look_up(digit).is_some());
+    if undecided {
+        cursor.ended()
+    } else {
+        DecodeError::Unknown
+    }
 }
 
 /// The memory operand, and ModRM.reg extended by REX.
@@ -102,14 +108,14 @@ fn operands(
 ) -> Result<(MemoryOperand, u8), DecodeError> {
     match shape.layout {
         Layout::ModRm => {
-            let modrm = cursor.next()?;
+            let modrm = cursor.next();
             if modrm >> 6 == 3 {
                 return Err(DecodeError::Unknown);
             }
             let register = prefixes.extend_register((modrm >> 3) & 7);
-            Ok((MemoryOperand::take(cursor, prefixes, modrm)?, register))
+            Ok((MemoryOperand::take(cursor, prefixes, modrm), register))
         }
-        Layout::Offset => Ok((MemoryOperand::take_offset(cursor, prefixes)?, 0)),
+        Layout::Offset => Ok((MemoryOperand::take_offset(cursor, prefixes), 0)),
         Layout::Implied => Ok((MemoryOperand::implied(prefixes, Gpr::Rsi as u8), 0)),
     }
 }
@@ -117,12 +123,9 @@ fn operands(
 /// Without REX, byte registers 4 to 7 are AH to BH.
 #[inline]
 fn named(number: u8, shape: Shape, prefixes: &Prefixes) -> Register {
-    let width = if let Operation::LoadExtended(_, to) = shape.operation {
-        to
-    } else {
-        shape.width
-    };
-    if width == Width::Byte && prefixes.rex == 0 && number >= 4 {
+    let is_byte =
+        shape.width == Width::Byte && !matches!(shape.operation, Operation::LoadExtended(..));
+    if is_byte && prefixes.rex == 0 && number >= 4 {
         Register {
             number: number & 3,
             shift: 8,
@@ -132,8 +135,7 @@ fn named(number: u8, shape: Shape, prefixes: &Prefixes) -> Register {
     }
 }
 
-#[inline]
-fn constant(cursor: &mut Cursor<'_>, width: Width) -> Result<u64, DecodeError> {
+fn constant(cursor: &mut Cursor<'_>, width: Width) -> u64 {
     match width {
         Width::Byte => cursor.next_i8(),
         Width::Word => cursor.next_i16(),

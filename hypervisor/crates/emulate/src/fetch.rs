@@ -5,7 +5,7 @@
 //! instruction the CPU does not tell about.
 
 use crate::{mode, paging};
-use skerry_words::{Access, Fault, GuestMemory, GuestState, Gva, PAGE_BYTES, Segment};
+use skerry_words::{Access, Fault, Gpa, GuestMemory, GuestState, Gva, PAGE_BYTES, Segment};
 
 /// The longest instruction of the architecture, in bytes.
 pub(crate) const MAX_BYTES: usize = 15;
@@ -35,10 +35,30 @@ impl Bytes {
     }
 
     /// The bytes.
-    #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+        self.bytes.get(..self.length()).unwrap_or(&[])
+    }
+
+    /// How many they are, 0 to 15.
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+
+    /// The first eight, as one number; past the end any.
+    #[inline]
+    pub(crate) fn first_word(&self) -> u64 {
+        self.bytes
+            .first_chunk()
+            .copied()
+            .map_or(0, u64::from_le_bytes)
+    }
+
+    /// The byte at `index`; past the end any.
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> u8 {
+        self.bytes.get(index & 15).copied().unwrap_or(0)
     }
 }
 
@@ -80,22 +100,26 @@ pub(crate) fn fetch_from(
 ) -> Result<Bytes, Fault> {
     let (gva, in_segment) = linear(state, skip)?;
     let in_page = PAGE_BYTES.wrapping_sub(gva.page_offset());
-    let gpa = paging::translate(state, memory, gva, Access::Execute)?;
-    let length = in_segment.min(in_page).min(MAX_BYTES as u64);
+    let gpa = paging::translate_inline(state, memory, gva, Access::Execute)?;
+    let length = in_segment.min(in_page).min(MAX_BYTES as u64) as u8;
     // What is no memory floats: all ones.
     let mut bytes = [0xff; 16];
-    let read = if in_page >= 16 {
-        memory.read(gpa, &mut bytes)
+    if in_page >= 16 {
+        if memory.read(gpa, &mut bytes).is_err() {
+            bytes = [0xff; 16];
+        }
     } else {
-        memory.read(gpa, bytes.get_mut(..length as usize).unwrap_or(&mut []))
-    };
-    if read.is_err() {
-        bytes = [0xff; 16];
+        read_end_of_page(memory, gpa, &mut bytes, in_page);
     }
-    Ok(Bytes {
-        bytes,
-        length: length as u8,
-    })
+    Ok(Bytes { bytes, length })
+}
+
+#[cold]
+fn read_end_of_page(memory: &mut impl GuestMemory, at: Gpa, bytes: &mut [u8; 16], length: u64) {
+    let wanted = bytes.get_mut(..length as usize).unwrap_or(&mut []);
+    if memory.read(at, wanted).is_err() {
+        wanted.fill(0xff);
+    }
 }
 
 /// The linear address of RIP + `skip`, and how many bytes the segment holds from there.

@@ -2,12 +2,13 @@
 //!
 //! Owns what a CPU does between an instruction's bytes and a device: the guest's own
 //! address translation ([`translate`]), instruction fetch ([`fetch`]), decoding, and the
-//! execution of memory-mapped accesses ([`mmio`]) and of INS and OUTS ([`string_io`]).
+//! execution of memory-mapped accesses ([`mmio`]) and of INS and OUTS ([`string_io`]); and the
+//! second look at instructions that some CPUs do not describe ([`measure`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
 //! [`PortTarget`] and [`GuestMemory`]. Called by the VMM with a guest state whose groups
-//! INSTRUCTION, CONTROL and SEGMENTS are valid; without PDPTES the page-directory-pointer
-//! entries of PAE paging are read from the guest's memory.
+//! INSTRUCTION, CONTROL, OPERAND (or SEGMENTS), PRIVILEGE and STACK are valid; without
+//! PDPTES the page-directory-pointer entries of PAE paging are read from the guest's memory.
 //!
 //! All of it runs on hostile values: no panic, and no loop without a bound.
 #![no_std]
@@ -27,12 +28,14 @@ mod decode;
 mod fetch;
 mod instruction;
 mod iteration;
+mod measure;
 mod mmio;
 mod mode;
 mod opcode;
 mod operate;
 mod paging;
 mod place;
+mod plain;
 mod prefix;
 mod register;
 mod segment;
@@ -41,6 +44,7 @@ mod string;
 mod string_io;
 
 pub use fetch::{Bytes, fetch};
+pub use measure::{Measured, measure, plain_length};
 pub use mmio::mmio;
 pub use paging::translate;
 pub use string_io::string_io;

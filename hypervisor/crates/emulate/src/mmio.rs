@@ -1,7 +1,8 @@
 //! One instruction whose memory operand is no memory.
 //!
 //! Owns the order of things: fetch, decode, find every byte the instruction touches (all
-//! faults happen here), then read, compute and write (nothing can fail). Whether a byte
+//! faults happen here), then read, compute and write (nothing can fail). Plain moves take
+//! the short way of `plain.rs`. Whether a byte
 //! is RAM or a device's is asked of [`GuestMemory`] page by page, so an instruction may
 //! have one operand of each.
 
@@ -9,7 +10,7 @@ use crate::decode::{DecodeError, decode};
 use crate::fetch::{Bytes, fetch_from, joined};
 use crate::instruction::{Instruction, Operation};
 use crate::place::{Place, Translations};
-use crate::{EmulateError, MmioTarget, mode, segment};
+use crate::{EmulateError, MmioTarget, mode, plain, segment};
 use skerry_words::{
     Access, Fault, Gpa, GuestMemory, GuestState, Gva, MemoryAccess, Segment, StateGroups, Width,
 };
@@ -43,7 +44,26 @@ pub fn mmio(
     access: MemoryAccess,
     target: &mut impl MmioTarget,
 ) -> Result<(), EmulateError> {
-    let instruction = fetch_and_decode(state, memory)?;
+    let bytes = fetch_from(state, memory, 0)?;
+    if mode::is_64_bit(state) && plain::execute(state, &bytes, access, target) {
+        return Ok(());
+    }
+    generally(state, memory, bytes, access, target)
+}
+
+/// The way of all instructions.
+#[inline(never)]
+fn generally(
+    state: &mut GuestState,
+    memory: &mut impl GuestMemory,
+    bytes: Bytes,
+    access: MemoryAccess,
+    target: &mut impl MmioTarget,
+) -> Result<(), EmulateError> {
+    let instruction = decoded(state, memory, bytes)?;
+    if needs_segments(&instruction) && !state.valid.contains(StateGroups::SEGMENTS) {
+        return Err(unknown(state, bytes));
+    }
     let outcome = Machine {
         translations: Translations::of_exit(&access),
         device_page: access.gpa.page_start(),
@@ -69,23 +89,37 @@ pub fn mmio(
     Ok(())
 }
 
-fn fetch_and_decode(
+/// Whether it stores a selector: in 64-bit code nothing else needs those, so they may not
+/// be at hand.
+fn needs_segments(instruction: &Instruction) -> bool {
+    matches!(instruction.operation, Operation::StoreSelector(_))
+}
+
+#[inline]
+fn decoded(
     state: &GuestState,
     memory: &mut impl GuestMemory,
+    bytes: Bytes,
 ) -> Result<Instruction, EmulateError> {
-    let code = mode::code_width(state);
-    let bytes = fetch_from(state, memory, 0)?;
-    match decode(&bytes, code) {
+    match decode(&bytes, mode::code_width(state)) {
         Ok(instruction) => Ok(instruction),
         Err(DecodeError::Unknown) => Err(unknown(state, bytes)),
-        Err(DecodeError::Truncated) => {
-            let rest = fetch_from(state, memory, bytes.as_slice().len() as u64)?;
-            let whole = joined(bytes, rest);
-            decode(&whole, code).map_err(|_| unknown(state, whole))
-        }
+        Err(DecodeError::Truncated) => decode_across_pages(state, memory, bytes),
     }
 }
 
+#[cold]
+fn decode_across_pages(
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    first: Bytes,
+) -> Result<Instruction, EmulateError> {
+    let rest = fetch_from(state, memory, first.as_slice().len() as u64)?;
+    let whole = joined(first, rest);
+    decode(&whole, mode::code_width(state)).map_err(|_| unknown(state, whole))
+}
+
+#[cold]
 fn unknown(state: &GuestState, bytes: Bytes) -> EmulateError {
     EmulateError::Unknown {
         rip: state.rip,
@@ -221,6 +255,6 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
     #[inline]
     pub(crate) fn set_flags(&mut self, flags: u64) {
         self.state.rflags = flags;
-        self.state.dirty |= StateGroups::INSTRUCTION;
+        self.state.dirty |= StateGroups::FLAGS;
     }
 }

@@ -37,8 +37,18 @@ const FAULT_FETCH: u32 = 1 << 4;
 ///
 /// # Errors
 /// [`Fault::Page`], with the error code of the architecture; nothing was changed.
-#[inline]
 pub fn translate(
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    gva: Gva,
+    access: Access,
+) -> Result<Gpa, Fault> {
+    translate_inline(state, memory, gva, access)
+}
+
+/// [`translate`] as a part of its caller, which knows the kind of access.
+#[inline(always)]
+pub(crate) fn translate_inline(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     gva: Gva,
@@ -79,7 +89,7 @@ struct Found {
 
 /// Walks 8-byte entries: PAE, 4-level or 5-level. With `set` nonzero stores the flags in
 /// it on the way (DIRTY in the leaf only). `Err` is the error code's part.
-#[inline]
+#[inline(always)]
 fn walk_64(
     state: &GuestState,
     memory: &mut impl GuestMemory,
@@ -87,37 +97,48 @@ fn walk_64(
     set: u64,
 ) -> Result<Found, u32> {
     let (mut table, mut shift) = root(state, memory, gva)?;
-    let reserved_always = reserved_always(state);
+    let reserved = reserved_always(state);
     let (mut all, mut any) = (u64::MAX, 0);
     loop {
         let at = Gpa(table | (((gva.0 >> shift) & 0x1ff) << 3));
         let entry = read_u64(memory, at);
-        if entry & PRESENT == 0 {
-            return Err(0);
-        }
-        if entry & (reserved_always | reserved_with_page(entry, shift)) != 0 {
-            return Err(FAULT_PRESENT | FAULT_RESERVED);
-        }
-        let is_leaf = shift == 12 || entry & PAGE != 0;
-        if set != 0 {
-            store_flags(memory, at, entry, if is_leaf { set } else { ACCESSED });
+        if entry & (reserved | PRESENT) != PRESENT {
+            return Err(refused(entry));
         }
         all &= entry;
         any |= entry;
-        if is_leaf {
-            let inside = (1u64 << shift).wrapping_sub(1);
-            let gpa = Gpa((entry & ADDRESS & !inside) | (gva.0 & inside));
-            let flags = (all & ACCESSED) | (entry & DIRTY);
-            return Ok(Found {
-                gpa,
-                all,
-                any,
-                flags,
-            });
+        if shift == 12 || entry & PAGE != 0 {
+            if entry & reserved_in_page(shift) != 0 {
+                return Err(refused(entry));
+            }
+            store_flags(memory, at, entry, set);
+            return Ok(found(entry, gva, shift, all, any));
         }
+        store_flags(memory, at, entry, set & ACCESSED);
         table = entry & ADDRESS;
         // 48, 39, 30, 21, 12: the lowest level is always a leaf.
         shift = shift.wrapping_sub(9);
+    }
+}
+
+#[inline]
+fn found(entry: u64, gva: Gva, shift: u32, all: u64, any: u64) -> Found {
+    let inside = (1u64 << shift).wrapping_sub(1);
+    Found {
+        gpa: Gpa((entry & ADDRESS & !inside) | (gva.0 & inside)),
+        all,
+        any,
+        flags: (all & ACCESSED) | (entry & DIRTY),
+    }
+}
+
+/// The error code's part for an entry that cannot be used.
+#[cold]
+fn refused(entry: u64) -> u32 {
+    if entry & PRESENT == 0 {
+        0
+    } else {
+        FAULT_PRESENT | FAULT_RESERVED
     }
 }
 
@@ -168,10 +189,7 @@ fn reserved_always(state: &GuestState) -> u64 {
 
 /// Bits that an entry which maps a page (or claims to) may not have.
 #[inline]
-fn reserved_with_page(entry: u64, shift: u32) -> u64 {
-    if entry & PAGE == 0 {
-        return 0;
-    }
+fn reserved_in_page(shift: u32) -> u64 {
     match shift {
         12 => 0,
         21 => 0x001f_e000,
@@ -200,10 +218,8 @@ fn walk_32(
     if leaf & PRESENT == 0 {
         return Err(0);
     }
-    if set != 0 {
-        store_flags(memory, at, directory, ACCESSED);
-        store_flags(memory, leaf_at, leaf, set);
-    }
+    store_flags(memory, at, directory, set & ACCESSED);
+    store_flags(memory, leaf_at, leaf, set);
     Ok(Found {
         gpa: Gpa((leaf & 0xffff_f000) | (gva.0 & 0xfff)),
         all: directory & leaf,
@@ -223,9 +239,7 @@ fn large_page_32(
     if entry & (1 << 21) != 0 {
         return Err(FAULT_PRESENT | FAULT_RESERVED);
     }
-    if set != 0 {
-        store_flags(memory, at, entry, set);
-    }
+    store_flags(memory, at, entry, set);
     let high = ((entry >> 13) & 0xff) << 32;
     Ok(Found {
         gpa: Gpa(high | (entry & 0xffc0_0000) | (gva.0 & 0x003f_ffff)),
@@ -289,8 +303,9 @@ fn set_flags(state: &GuestState, memory: &mut impl GuestMemory, gva: Gva, wanted
 
 /// Both flags are in the lowest byte: only that is stored, so that what another vCPU
 /// changes in the rest is kept.
+#[inline]
 fn store_flags(memory: &mut impl GuestMemory, at: Gpa, entry: u64, flags: u64) {
-    if entry & flags != flags {
+    if flags != 0 && entry & flags != flags {
         // A table in read-only or absent memory keeps its flags, as on a CPU.
         let _ = memory.write(at, &[(entry | flags) as u8]);
     }

@@ -106,7 +106,8 @@ impl Translations {
     #[inline]
     pub(crate) fn of_exit(access: &MemoryAccess) -> Self {
         let mut translations = Self::new();
-        if let Some(gva) = access.gva {
+        // During a walk of the guest's tables, `gpa` is that of a table.
+        if let (Some(gva), false) = (access.gva, access.during_walk) {
             translations.learn(gva, access.gpa, access.access);
         }
         translations

@@ -4,7 +4,7 @@
 //! "REX Prefixes", ed. 085]`.
 
 use crate::cursor::Cursor;
-use crate::decode::DecodeError;
+use crate::fetch::MAX_BYTES;
 use crate::instruction::Repeat;
 use skerry_words::{Segment, Width};
 
@@ -30,7 +30,7 @@ pub(crate) struct Prefixes {
 impl Prefixes {
     /// Takes all prefixes; returns them and the byte after them, taken too.
     #[inline]
-    pub(crate) fn take(cursor: &mut Cursor<'_>, code: Width) -> Result<(Self, u8), DecodeError> {
+    pub(crate) fn take(cursor: &mut Cursor<'_>, code: Width) -> (Self, u8) {
         let mut prefixes = Self {
             code,
             operand_size: false,
@@ -40,17 +40,20 @@ impl Prefixes {
             segment: None,
             rex: 0,
         };
-        loop {
-            let byte = cursor.next()?;
+        // An instruction is at most 15 bytes, and the last of them is no prefix.
+        for _ in 1..MAX_BYTES {
+            let byte = cursor.peek();
             if code == Width::Qword && byte & 0xf0 == 0x40 {
                 prefixes.rex = byte;
             } else if prefixes.accept(byte) {
                 // A REX that is not the last prefix is ignored.
                 prefixes.rex = 0;
             } else {
-                return Ok((prefixes, byte));
+                break;
             }
+            cursor.next();
         }
+        (prefixes, cursor.next())
     }
 
     #[inline]

@@ -34,16 +34,15 @@ impl Register {
 
     #[inline]
     pub(crate) fn write(self, state: &mut GuestState, width: Width, value: u64) {
-        let slot = state.gpr.get_mut(usize::from(self.number & 15));
-        if let Some(slot) = slot {
-            *slot = match width {
-                Width::Byte | Width::Word => {
-                    let mask = width.mask() << self.shift;
-                    (*slot & !mask) | ((value << self.shift) & mask)
-                }
-                Width::Dword | Width::Qword => value & width.mask(),
-            };
-        }
+        let number = self.number & 15;
+        let whole = match width {
+            Width::Byte | Width::Word => {
+                let mask = width.mask() << self.shift;
+                (full(state, number) & !mask) | ((value << self.shift) & mask)
+            }
+            Width::Dword | Width::Qword => value & width.mask(),
+        };
+        state.set_number(number, whole);
     }
 }
 

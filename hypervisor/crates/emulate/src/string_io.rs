@@ -83,7 +83,8 @@ fn place(
     translations.place(state, memory, gva, iteration.bytes, wanted)
 }
 
-fn load(memory: &mut impl GuestMemory, place: Place, width: Width) -> u32 {
+/// The bytes at `place`; ones where there is no memory.
+pub(crate) fn load(memory: &mut impl GuestMemory, place: Place, width: Width) -> u32 {
     place.parts(width).fold(0, |value, (at, width, shift)| {
         let mut bytes = [0; 4];
         let wanted = bytes.get_mut(..width.bytes() as usize).unwrap_or(&mut []);

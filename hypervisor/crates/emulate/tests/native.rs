@@ -20,7 +20,7 @@ const DATA_PAGES: usize = 3;
 const STATUS_AND_DIRECTION: u64 = 0xcd5;
 /// Where the data pages are in the guest: apart, so that a page boundary matters.
 const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x9000_2000, 0xa000_1000];
-const CODE_GPA: u64 = 0x8_0000;
+const CODE_GPA: u64 = 0x1_8000;
 
 /// What goes into and comes out of one execution.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,20 +293,25 @@ fn value() -> impl Strategy<Value = u64> {
 fn machine() -> impl Strategy<Value = Machine> {
     let offset = prop_oneof![0x400u64..0x2b00, 0xff0u64..0x1010, 0x1fe8u64..0x2008];
     let offsets = prop::array::uniform4(offset);
-    let data = prop::collection::vec(value(), DATA_PAGES * PAGE / 8);
-    (prop::array::uniform16(value()), offsets, any::<u64>(), data).prop_map(
-        |(mut gpr, offsets, flags, words)| {
+    let words = prop::collection::vec(value(), 13);
+    (
+        prop::array::uniform16(value()),
+        offsets,
+        any::<u64>(),
+        words,
+    )
+        .prop_map(|(mut gpr, offsets, flags, words)| {
             for (register, offset) in [3, 4, 6, 7].into_iter().zip(offsets) {
                 gpr[register] = offset;
             }
-            let data = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let words = words.iter().cycle().take(DATA_PAGES * PAGE / 8);
+            let data = words.flat_map(|word| word.to_le_bytes()).collect();
             Machine {
                 gpr,
                 flags: flags & STATUS_AND_DIRECTION & !0x400,
                 data,
             }
-        },
-    )
+        })
 }
 
 fn exit() -> impl Strategy<Value = Access> {
@@ -341,7 +346,7 @@ fn is_fit(instruction: &Instruction) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn instructions_do_what_the_cpu_does(

@@ -140,12 +140,31 @@ impl<'a> Frames<'a> {
     /// Gives out 512 contiguous frames that start on a 2 MiB boundary.
     pub fn allocate_large(&mut self) -> Option<HostFrame> {
         let index = self.whole;
+        self.take_block(index)?;
+        Some(join(index, 0))
+    }
+
+    /// Gives out 512 contiguous blocks that start on a 1 GiB boundary. Each of them comes
+    /// back on its own, by [`Frames::free_large`]. Looks through all blocks.
+    pub fn allocate_gib(&mut self) -> Option<HostFrame> {
+        const GIB_BLOCKS: usize = 512;
+        let mut gibs = self.blocks.chunks_exact(GIB_BLOCKS);
+        let gib = gibs.position(|blocks| blocks.iter().all(Block::is_whole))?;
+        let first = gib.wrapping_mul(GIB_BLOCKS) as u32;
+        for index in (first..).take(GIB_BLOCKS) {
+            self.take_block(index)?;
+        }
+        Some(join(first, 0))
+    }
+
+    /// Takes a whole block out of its list; all its frames are out then.
+    fn take_block(&mut self, index: u32) -> Option<()> {
         let block = self.blocks.get_mut(index as usize)?;
         block.take_all();
         block.large = true;
         self.statistics.free_frames = self.statistics.free_frames.wrapping_sub(BLOCK_FRAMES);
         self.unlink(List::Whole, index);
-        Some(join(index, 0))
+        Some(())
     }
 
     /// Takes one frame back.
@@ -314,6 +333,26 @@ mod tests {
         frames.free(HostFrame(512)).unwrap();
         assert_eq!(frames.allocate_large(), Some(HostFrame(512)));
         assert_eq!(frames.allocate(), None);
+    }
+
+    #[test]
+    fn a_gib_is_whole_aligned_and_comes_back_block_by_block() {
+        let mut blocks = [Block::ABSENT; 1024];
+        let mut frames = Frames::new(&mut blocks);
+        frames.add(span(512, 512 * 1024));
+        let one = frames.allocate().unwrap();
+        assert_eq!(
+            frames.allocate_gib(),
+            Some(HostFrame(512 * 512)),
+            "the first GiB is not whole"
+        );
+        assert_eq!(frames.allocate_gib(), None);
+        assert_eq!(frames.statistics().free_frames, 511 * 512 - 1);
+        for block in 512..1024 {
+            frames.free_large(HostFrame(block * 512)).unwrap();
+        }
+        frames.free(one).unwrap();
+        assert_eq!(frames.statistics().free_frames, 1023 * 512);
     }
 
     #[test]

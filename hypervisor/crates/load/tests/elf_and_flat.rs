@@ -85,6 +85,33 @@ fn the_start_info_leads_to_module_command_line_and_memory_map() {
 }
 
 #[test]
+fn without_an_initrd_the_start_info_counts_no_module() {
+    let image = pvh(&0x10_0000u32.to_le_bytes());
+    let plan = plan(&request(&image, 4)).unwrap();
+    let memory = memory(&plan, 4 * MIB);
+    assert_eq!(le(&memory, plan.entry.get(Gpr::Rbx) + 12, 4), 0);
+}
+
+#[test]
+fn a_note_segment_without_alignment_is_read_all_the_same() {
+    let mut note = Segment::pvh_note(&0x10_0000u32.to_le_bytes());
+    note.align = 0;
+    let image = Elf::new(64, 0x10_0000, vec![note, code()]).build();
+    assert_eq!(sniff(&image), Ok(ImageKind::Pvh));
+}
+
+#[test]
+fn an_initrd_is_never_put_below_1_mib() {
+    let image = Elf::new(64, 0x10_0000, vec![Segment::load(0x10_0000, CODE, MIB)]).build();
+    let with_initrd = Request {
+        initrd: Some(b"x"),
+        ..request(&image, 2)
+    };
+    let error = refused(&with_initrd).to_string();
+    assert!(error.ends_with("raise `memory` to 3M or more"), "{error}");
+}
+
+#[test]
 fn a_64_bit_kernel_is_entered_in_long_mode_at_the_physical_address_of_its_entry() {
     let mut high = code();
     high.virtual_at = 0xffff_ffff_8010_0000;

@@ -8,7 +8,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use crate::{CheckError, Manifest, VmManifest};
+use crate::{CheckError, Manifest, VmManifest, newc};
 
 /// The version of the manifest's encoding. Any change to the types changes it.
 pub const VERSION: u32 = 1;
@@ -76,13 +76,13 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// Whatever keeps these bytes from being a whole bundle of this version.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BundleError> {
-        let mut members = cpio_reader::iter_files(bytes);
+        let mut members = newc::members(bytes);
         let manifest = members
             .next()
-            .filter(|member| member.name() == MANIFEST_NAME)
+            .filter(|member| member.name == MANIFEST_NAME)
             .ok_or(BundleError::NoManifest)?;
-        let manifest = decode(manifest.file())?;
-        let files = members.map(|member| (member.name(), member.file()));
+        let manifest = decode(manifest.bytes)?;
+        let files = members.map(|member| (member.name, member.bytes));
         let bundle = Self {
             manifest,
             files: files.collect(),

@@ -22,6 +22,7 @@ extern crate std;
 
 mod bundle;
 mod check;
+mod newc;
 pub mod report;
 mod vm;
 #[cfg(any(test, feature = "std"))]

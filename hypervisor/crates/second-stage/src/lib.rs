@@ -22,14 +22,18 @@ mod ept;
 mod error;
 mod format;
 mod map;
+mod npt;
 mod range;
+mod recent;
 mod size;
 mod walk;
 
 pub use ept::{AccessedDirty, Ept};
 pub use error::{MapError, UnmapError};
 pub use format::{Entry, Format, Leaf, MemoryType, Rights};
+pub use npt::Npt;
 pub use range::Range;
+pub use recent::Recent;
 pub use size::{Level, PageSize};
 pub use walk::{Mapping, SecondStage};
 

@@ -60,7 +60,11 @@ impl<F: Format> SecondStage<F> {
                 Entry::Table(_) | Entry::Leaf(_) => return Err(MapError::Overlap(gpa)),
             }
         }
-        let entry = self.build_chain(memory, gpa, leaf, slot.level)?;
+        let entry = if slot.level == target {
+            F::leaf(leaf)
+        } else {
+            self.build_chain(memory, gpa, leaf, slot.level)?
+        };
         slot.write(memory, gpa, entry);
         Ok(())
     }
@@ -86,21 +90,29 @@ impl<F: Format> SecondStage<F> {
             let entry = slot.read(memory, gpa);
             match F::decode(entry, slot.level) {
                 Entry::Absent => return Err(UnmapError::NotMapped(gpa)),
-                Entry::Leaf(leaf) if slot.level == target => {
-                    slot.write(memory, gpa, 0);
-                    self.prune(memory, gpa);
-                    return Ok(leaf);
-                }
-                Entry::Leaf(leaf) => {
-                    let table = self
-                        .split(memory, entry, leaf.size)
-                        .ok_or(UnmapError::OutOfTables)?;
-                    slot.write(memory, gpa, F::table(table));
-                    slot = below(slot, table);
-                }
+                Entry::Leaf(_) => return self.unmap_inside(memory, gpa, slot, target),
                 Entry::Table(table) if slot.level > target => slot = below(slot, table),
                 Entry::Table(_) => return Err(UnmapError::MappedBySmallerPages(gpa)),
             }
+        }
+    }
+
+    /// Unmaps the page at level `target` out of the leaf in `slot`, by one store there.
+    fn unmap_inside(
+        &mut self,
+        memory: &mut impl TableMemory,
+        gpa: Gpa,
+        slot: Slot,
+        target: Level,
+    ) -> Result<Leaf, UnmapError> {
+        let entry = slot.read(memory, gpa);
+        let rest = self.without(memory, gpa, entry, slot.level, target);
+        let (rest, removed) = rest.ok_or(UnmapError::OutOfTables)?;
+        slot.write(memory, gpa, rest);
+        self.prune(memory, gpa);
+        match F::decode(removed, target) {
+            Entry::Leaf(leaf) => Ok(leaf),
+            Entry::Absent | Entry::Table(_) => Err(UnmapError::NotMapped(gpa)),
         }
     }
 
@@ -112,6 +124,7 @@ impl<F: Format> SecondStage<F> {
     }
 
     /// The entry at `top` for a chain of new tables down to `leaf`, not yet linked.
+    #[inline(never)]
     fn build_chain(
         &mut self,
         memory: &mut impl TableMemory,
@@ -141,19 +154,40 @@ impl<F: Format> SecondStage<F> {
         Ok(entry)
     }
 
-    /// A table, not yet linked, that says what the leaf `entry` of `size` says.
-    fn split(
+    /// The entry for `level` that says what the leaf `entry` says but for the page at
+    /// level `target` that holds `gpa`, and the entry of that page. New tables are not yet
+    /// linked; if one is missing, none is kept.
+    fn without(
         &mut self,
         memory: &mut impl TableMemory,
+        gpa: Gpa,
         entry: u64,
-        size: PageSize,
-    ) -> Option<HostFrame> {
+        level: Level,
+        target: Level,
+    ) -> Option<(u64, u64)> {
+        let (Some(size), Some(below)) = (level.page_size(), level.below()) else {
+            return Some((0, entry));
+        };
+        if level == target {
+            return Some((0, entry));
+        }
         let table = memory.allocate_table()?;
         self.tables = self.tables.wrapping_add(1);
+        let inside = F::split(entry, size, below.index(gpa));
+        let Some((rest, removed)) = self.without(memory, gpa, inside, below, target) else {
+            self.release(memory, table);
+            return None;
+        };
         for index in 0..TABLE_ENTRIES {
-            memory.write(table, index, F::split(entry, size, index));
+            let is_around = index != below.index(gpa);
+            let part = if is_around {
+                F::split(entry, size, index)
+            } else {
+                rest
+            };
+            memory.write(table, index, part);
         }
-        Some(table)
+        Some((F::table(table), removed))
     }
 
     /// Unlinks and frees the tables on the way to `gpa` that hold nothing any more.

@@ -13,6 +13,8 @@ use skerry_words::{
 
 use crate::control::{self, ControlRules, permitted_cr4};
 use crate::cpuid::CpuidTable;
+use crate::fault::inject;
+use crate::hypercall::Statistics;
 use crate::io::Bus;
 use crate::{hypercall, msr};
 
@@ -34,6 +36,26 @@ pub struct Refusals {
     pub instructions: u64,
     /// Port and memory accesses that no device answered.
     pub absent: u64,
+}
+
+/// What the statistics hypercall counts, summed up only when it is asked for.
+struct Counts<'a> {
+    counts: [u64; 2],
+    refusals: &'a Refusals,
+    platform: &'a Platform,
+}
+
+impl Statistics for Counts<'_> {
+    fn count(&self, index: u64) -> Option<u64> {
+        let [answered, interrupts] = self.counts;
+        match index {
+            0 => Some(answered),
+            1 => Some(self.platform.absent_accesses()),
+            2 => Some(self.refusals.msrs.wrapping_add(self.refusals.instructions)),
+            3 => Some(interrupts),
+            _ => None,
+        }
+    }
 }
 
 /// The monitor of one VM.
@@ -104,7 +126,7 @@ impl Vmm {
 
     /// Answers one exit. `state` holds the groups the exit needs; on return its dirty
     /// groups, event, windows and deadline say how to enter again.
-    #[inline]
+    #[inline(always)]
     pub fn answer(
         &mut self,
         exit: &VmExit,
@@ -113,6 +135,47 @@ impl Vmm {
         now: Tsc,
     ) -> Resume {
         self.answered = self.answered.wrapping_add(1);
+        if state.instruction_bytes == 0 {
+            match skerry_emulate::plain_length(exit, state, memory) {
+                Some(bytes) => state.instruction_bytes = bytes,
+                None => return self.answer_untold(exit, state, memory, now),
+            }
+        }
+        self.answer_told(exit, state, memory, now)
+    }
+
+    /// An exit of an instruction the CPU says too little of, or of none at all.
+    #[cold]
+    fn answer_untold(
+        &mut self,
+        exit: &VmExit,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        match skerry_emulate::measure(exit, state, memory) {
+            Ok(Some(whole)) => {
+                state.instruction_bytes = whole.bytes;
+                self.answer_told(&whole.exit, state, memory, now)
+            }
+            // Another instruction by now: the guest executes that.
+            Ok(None) => self.settle(state, now),
+            Err(fault) => {
+                state.inject_fault(fault);
+                self.settle(state, now)
+            }
+        }
+    }
+
+    /// An exit with nothing left to find out.
+    #[inline(always)]
+    fn answer_told(
+        &mut self,
+        exit: &VmExit,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
         let resume = match exit {
             VmExit::Cpuid => {
                 self.config.cpuid.answer(state);
@@ -122,12 +185,13 @@ impl Vmm {
                 let mut bus = self.bus(now);
                 match bus.port(*access, state, memory) {
                     Ok(()) => bus.end.unwrap_or(Resume::Enter),
-                    Err(fault) => injected(fault, state),
+                    Err(fault) => inject(fault, state),
                 }
             }
             VmExit::Hypercall => {
-                let statistics = self.statistics();
-                hypercall::answer(state, memory, &mut self.console, statistics)
+                let counts = [self.answered, self.interrupts];
+                let counts = Counts { counts, refusals: &self.refusals, platform: &self.platform };
+                hypercall::answer(state, memory, &mut self.console, counts)
             }
             rare => self.answer_rare(rare, state, memory, now),
         };
@@ -142,6 +206,7 @@ impl Vmm {
     }
 
     /// The exits that are not on the hot path.
+    #[inline(never)]
     fn answer_rare(
         &mut self,
         exit: &VmExit,
@@ -216,17 +281,12 @@ impl Vmm {
         Bus { platform: &mut self.platform, console: &mut self.console, now, end: None }
     }
 
-    fn statistics(&self) -> [u64; 4] {
-        let refused = self.refusals.msrs.wrapping_add(self.refusals.instructions);
-        [self.answered, self.platform.absent_accesses(), refused, self.interrupts]
-    }
-
     fn msr_answered(&mut self, answer: Result<(), Fault>, state: &mut GuestState) -> Resume {
         match answer {
             Ok(()) => Resume::Enter,
             Err(fault) => {
                 self.refusals.msrs = self.refusals.msrs.wrapping_add(1);
-                injected(fault, state)
+                inject(fault, state)
             }
         }
     }
@@ -240,7 +300,7 @@ impl Vmm {
             Ok(()) => Resume::Enter,
             Err(fault) => {
                 self.refusals.instructions = self.refusals.instructions.wrapping_add(1);
-                injected(fault, state)
+                inject(fault, state)
             }
         }
     }
@@ -267,6 +327,7 @@ impl Vmm {
         if self.halted { Resume::Halt } else { Resume::Enter }
     }
 
+    #[inline(never)]
     fn deliver(&mut self, state: &mut GuestState, now: Tsc) {
         if !state.takes_interrupts() {
             state.interrupt_window = 1;
@@ -282,14 +343,9 @@ impl Vmm {
     }
 }
 
-fn injected(fault: Fault, state: &mut GuestState) -> Resume {
-    state.inject_fault(fault);
-    Resume::Enter
-}
-
 fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {
     match error {
-        EmulateError::Fault(fault) => injected(fault, state),
+        EmulateError::Fault(fault) => inject(fault, state),
         EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
     }
 }

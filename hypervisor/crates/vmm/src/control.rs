@@ -80,10 +80,10 @@ impl ControlRules<'_> {
             }
             CrOperation::Read(register) => {
                 let value = self.read(access.register, state)?;
-                if let Some(slot) = state.gpr.get_mut(usize::from(register)) {
-                    *slot = value;
-                }
+                state.set_number(register, value);
             }
+            // The VMM has looked at the instruction before: this was none it knows.
+            CrOperation::Undecoded => return Err(Fault::UndefinedInstruction),
             CrOperation::Clts => write_cr0(state.cr0 & !CR0_TS, state, memory)?,
             CrOperation::Lmsw(word) => {
                 // LMSW can set PE but not clear it, and reaches bits 3:0 only.
@@ -98,7 +98,6 @@ impl ControlRules<'_> {
     fn read(&self, register: u8, state: &GuestState) -> Result<u64, Fault> {
         match register {
             0 => Ok(state.cr0),
-            2 => Ok(state.cr2),
             3 => Ok(state.cr3),
             4 => Ok(state.cr4),
             8 => Ok(*self.cr8),
@@ -115,10 +114,6 @@ impl ControlRules<'_> {
     ) -> Result<(), Fault> {
         match register {
             0 => write_cr0(value, state, memory),
-            2 => {
-                state.cr2 = value;
-                Ok(())
-            }
             3 => write_cr3(value, state, memory),
             4 => write_cr4(value, self.cr4, state, memory),
             8 if value <= 0xf => {

@@ -5,10 +5,10 @@
 
 use alloc::vec::Vec;
 use skerry_devices::{Effect, Platform};
-use skerry_emulate::{EmulateError, MmioTarget, PortTarget};
+use skerry_emulate::{EmulateError, Measured, MmioTarget, PortTarget};
 use skerry_words::{
     Access, Direction, Fault, Gpa, Gpr, GuestMemory, GuestState, MemoryAccess, Port, PortAccess,
-    Resume, StopReason, Tsc, Width,
+    Resume, StopReason, StringIo, Tsc, VmExit, Width,
 };
 
 /// Iterations of one string instruction before the guest's timers get a look: it restarts
@@ -37,16 +37,15 @@ impl Bus<'_> {
     }
 
     /// Answers IN, OUT, INS and OUTS.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn port(
         &mut self,
         access: PortAccess,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
     ) -> Result<(), Fault> {
-        if access.string.is_some() {
-            return skerry_emulate::string_io(state, memory, access, self, STRING_BUDGET)
-                .map(|_| ());
+        if let Some(string) = access.string {
+            return self.string(access, string, state, memory);
         }
         let accumulator = state.get(Gpr::Rax);
         match access.direction {
@@ -63,6 +62,27 @@ impl Bus<'_> {
         Ok(())
     }
 
+    /// Answers INS and OUTS, after a look at what the CPU has not told of them.
+    #[cold]
+    fn string(
+        &mut self,
+        access: PortAccess,
+        string: StringIo,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Result<(), Fault> {
+        let mut told = access;
+        if string.address_bytes == 0 {
+            let looked_at = skerry_emulate::measure(&VmExit::Port(access), state, memory)?;
+            let Some(Measured { exit: VmExit::Port(whole), bytes }) = looked_at else {
+                return Ok(());
+            };
+            told = whole;
+            state.instruction_bytes = bytes;
+        }
+        skerry_emulate::string_io(state, memory, told, self, STRING_BUDGET).map(|_| ())
+    }
+
     /// Answers an access to guest-physical space that is no memory.
     pub(crate) fn memory(
         &mut self,
@@ -70,15 +90,20 @@ impl Bus<'_> {
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
     ) -> Result<(), EmulateError> {
-        if access.access == Access::Execute {
-            // The bus floats: FFh FFh is no instruction.
-            return Err(EmulateError::Fault(Fault::UndefinedInstruction));
-        }
         if access.during_walk {
             // A paging structure of all ones has reserved bits set.
             const PRESENT_AND_RESERVED: u32 = 0b1001;
-            let address = access.gva.map_or(0, |gva| gva.0);
-            return Err(EmulateError::Fault(Fault::Page(address, PRESENT_AND_RESERVED)));
+            if let Some(gva) = access.gva {
+                return Err(EmulateError::Fault(Fault::Page(gva.0, PRESENT_AND_RESERVED)));
+            }
+            // The CPU does not tell for which address: the emulator's own walk meets it.
+        } else if access.access == Access::Execute {
+            // The bus floats: FFh FFh is no instruction.
+            return Err(EmulateError::Fault(Fault::UndefinedInstruction));
+        } else if state.inject.is_some() {
+            // No instruction did it, but the delivery of an event: its table or stack is not
+            // in memory, and a gate of all ones is none.
+            return Err(EmulateError::Fault(Fault::GeneralProtection(0)));
         }
         skerry_emulate::mmio(state, memory, access, self)
     }

@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod answer;
 mod control;
+mod fault;
 pub mod cpuid;
 mod hypercall;
 mod io;

@@ -2,7 +2,7 @@
 //!
 //! | register | read | write |
 //! |---|---|---|
-//! | IA32_TIME_STAMP_COUNTER 10h | by the CPU | moves this VM's offset |
+//! | IA32_TIME_STAMP_COUNTER 10h | by the CPU, or as ring 0 tells it | moves this VM's offset |
 //! | IA32_PLATFORM_ID 17h, IA32_BIOS_SIGN_ID 8Bh | 0 | 0 only (8Bh) |
 //! | IA32_FEATURE_CONTROL 3Ah | 1: locked, nothing on | `#GP` |
 //! | IA32_MISC_ENABLE 1A0h | fast strings, no BTS, no PEBS | the same value |
@@ -34,6 +34,7 @@ const REFUSED: Fault = Fault::GeneralProtection(0);
 /// Answers RDMSR.
 pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
     let value = match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
+        TIME_STAMP_COUNTER => state.tsc,
         PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL => 0,
         FEATURE_CONTROL => FEATURE_CONTROL_LOCKED,
         MISC_ENABLE => MISC_ENABLE_VALUE,

@@ -136,7 +136,8 @@ pub struct PortAccess {
 pub struct StringIo {
     /// Whether a REP prefix makes RCX count.
     pub repeat: bool,
-    /// The address size in bytes: 2, 4 or 8.
+    /// The address size in bytes: 2, 4 or 8; 0 where the CPU tells neither it nor the
+    /// segment, and the instruction must be looked at.
     pub address_bytes: u8,
     /// The segment of the memory operand (ES for INS; DS or an override for OUTS).
     pub segment: Segment,
@@ -175,8 +176,7 @@ pub struct CrAccess {
     pub operation: CrOperation,
 }
 
-/// What a control-register instruction does. On CPUs that do not decode it, ring 0's
-/// backend fetches and decodes it first.
+/// What a control-register instruction does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CrOperation {
     /// MOV CRn, reg: the register's index, 0 to 15.
@@ -187,6 +187,8 @@ pub enum CrOperation {
     Clts,
     /// LMSW with this machine status word.
     Lmsw(u16),
+    /// A write the CPU does not decode: the instruction must be looked at.
+    Undecoded,
 }
 
 /// A hardware task switch the guest asked for.

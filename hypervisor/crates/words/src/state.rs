@@ -2,7 +2,7 @@
 //!
 //! Ring 0 fills the groups an exit needs and says which in `valid`; the VMM changes what
 //! its answer needs and says which groups in `dirty`; ring 0 writes back only those.
-//! General-purpose registers are always valid and always written back. Every field is a
+//! General-purpose registers are always valid and always written back (RSP apart). Every field is a
 //! plain integer: any bit pattern is valid Rust, and ring 0 judges it before use.
 
 use crate::{Event, EventKind, EventWord, Fault, PAGE_BYTES, Tsc};
@@ -12,9 +12,9 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     #[repr(transparent)]
     pub struct StateGroups: u32 {
-        /// `rip`, `rflags`, `shadow`, `instruction_bytes` (length, read only).
+        /// `rip`, and for reading `rflags`, `shadow` and `instruction_bytes` too.
         const INSTRUCTION = 1 << 0;
-        /// `cr0`, `cr3`, `cr4`, `efer`, and `cr2` (always current).
+        /// `cr0`, `cr3`, `cr4`, `efer`. CR4.OSXSAVE is always valid.
         const CONTROL = 1 << 1;
         /// `segments`, `gdtr`, `idtr`.
         const SEGMENTS = 1 << 2;
@@ -22,7 +22,7 @@ bitflags::bitflags! {
         const PDPTES = 1 << 3;
         /// `dr7`, `pending_debug`.
         const DEBUG = 1 << 4;
-        /// `xcr0`.
+        /// `xcr0`; always valid, so never filled.
         const XCR0 = 1 << 5;
         /// `activity`.
         const ACTIVITY = 1 << 6;
@@ -30,12 +30,25 @@ bitflags::bitflags! {
         const MSRS = 1 << 7;
         /// `tsc`: written when the guest sets its time-stamp counter; never filled.
         const TSC = 1 << 8;
+        /// The code segment alone, for who fetches the instruction; never dirty.
+        const CODE = 1 << 9;
+        /// What it takes to find an instruction's operands: the code segment, and the others
+        /// as far as the mode uses them (in 64-bit mode the bases of FS and GS); never dirty.
+        const OPERAND = 1 << 10;
+        /// `rflags` and `shadow`, for writing.
+        const FLAGS = 1 << 11;
+        /// `cpl`; never dirty.
+        const PRIVILEGE = 1 << 12;
+        /// RSP in `gpr`.
+        const STACK = 1 << 13;
+        /// `cr2`, for writing.
+        const CR2 = 1 << 14;
     }
 }
 
 /// A general-purpose register, by its number in instruction encodings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
+#[repr(u8)]
 #[allow(missing_docs)] // the architecture's names
 pub enum Gpr {
     Rax = 0,
@@ -58,7 +71,7 @@ pub enum Gpr {
 
 /// A segment register, by its index in [`GuestState::segments`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
+#[repr(u8)]
 #[allow(missing_docs)] // the architecture's names
 pub enum Segment {
     Es = 0,
@@ -188,7 +201,8 @@ impl Activity {
 #[derive(Clone, Debug)]
 #[repr(C, align(4096))]
 pub struct GuestState {
-    /// General-purpose registers by [`Gpr`]; always valid, always written back.
+    /// General-purpose registers by [`Gpr`]; always valid and written back, but for RSP
+    /// (group `STACK`).
     pub gpr: [u64; 16],
     /// Instruction pointer.
     pub rip: u64,
@@ -199,7 +213,7 @@ pub struct GuestState {
     pub instruction_bytes: u32,
     /// What blocks events.
     pub shadow: Shadow,
-    /// Control registers. `cr2` is always valid and always written back.
+    /// Control registers. `cr2` is for writing only.
     pub cr0: u64,
     /// See `cr0`.
     pub cr2: u64,
@@ -229,9 +243,10 @@ pub struct GuestState {
     pub pat: u64,
     /// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE, TSC_AUX.
     pub system_msrs: [u64; 6],
-    /// What the guest's time-stamp counter shall read now.
+    /// What the guest's time-stamp counter shall read now; what it reads, in an exit for its
+    /// MSR.
     pub tsc: u64,
-    /// Current privilege level (read only, 0 to 3), valid with `INSTRUCTION`.
+    /// Current privilege level (read only, 0 to 3).
     pub cpl: u32,
     /// Running or halted.
     pub activity: Activity,
@@ -316,8 +331,17 @@ impl GuestState {
     /// Sets one general-purpose register.
     #[inline]
     pub fn set(&mut self, register: Gpr, value: u64) {
-        if let Some(slot) = self.gpr.get_mut(register as usize) {
+        self.set_number(register as u8, value);
+    }
+
+    /// Sets the general-purpose register with this number, 0 to 15; of others nothing.
+    #[inline]
+    pub fn set_number(&mut self, number: u8, value: u64) {
+        if let Some(slot) = self.gpr.get_mut(usize::from(number)) {
             *slot = value;
+        }
+        if number == Gpr::Rsp as u8 {
+            self.dirty = self.dirty.union(StateGroups::STACK);
         }
     }
 
@@ -335,8 +359,11 @@ impl GuestState {
     #[inline]
     pub fn advance(&mut self) {
         self.rip = self.rip.wrapping_add(u64::from(self.instruction_bytes));
-        self.shadow = self.shadow.difference(Shadow::STI.union(Shadow::MOV_SS));
         self.dirty = self.dirty.union(StateGroups::INSTRUCTION);
+        if self.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS)) {
+            self.shadow = self.shadow.difference(Shadow::STI.union(Shadow::MOV_SS));
+            self.dirty = self.dirty.union(StateGroups::FLAGS);
+        }
     }
 
     /// Delivers `fault` on the next entry, at the instruction that exited.
@@ -344,6 +371,7 @@ impl GuestState {
         let (vector, error_code) = fault.vector();
         if let Fault::Page(address, _) = fault {
             self.cr2 = address;
+            self.dirty = self.dirty.union(StateGroups::CR2);
         }
         self.inject = EventWord::encode(Event {
             kind: EventKind::Exception,
@@ -375,7 +403,7 @@ mod tests {
         state.advance();
         assert_eq!(state.rip, 0xfff2);
         assert_eq!(state.shadow, Shadow::NMI);
-        assert_eq!(state.dirty, StateGroups::INSTRUCTION);
+        assert_eq!(state.dirty, StateGroups::INSTRUCTION | StateGroups::FLAGS);
     }
 
     #[test]

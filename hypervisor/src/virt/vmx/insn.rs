@@ -17,6 +17,10 @@ fn outcome(failed: u8) -> Result<(), VmFail> {
 }
 
 /// Enters VMX operation with the VMXON region at `region`.
+///
+/// # Safety
+/// CR0, CR4 and the feature control are as VMX operation demands; `region` is a frame kept
+/// for this alone, with the revision identifier in it.
 pub unsafe fn vmxon(region: Hpa) -> Result<(), VmFail> {
     let failed: u8;
     // SAFETY: the caller has set CR4.VMXE and the feature control, and `region` is a frame
@@ -26,6 +30,9 @@ pub unsafe fn vmxon(region: Hpa) -> Result<(), VmFail> {
 }
 
 /// Makes the VMCS at `region` inactive and its launch state clear.
+///
+/// # Safety
+/// The CPU is in VMX operation, and `region` is a frame that holds a VMCS.
 pub unsafe fn vmclear(region: Hpa) -> Result<(), VmFail> {
     let failed: u8;
     // SAFETY: the CPU is in VMX operation and `region` is a frame that holds a VMCS.
@@ -34,6 +41,9 @@ pub unsafe fn vmclear(region: Hpa) -> Result<(), VmFail> {
 }
 
 /// Makes the VMCS at `region` current.
+///
+/// # Safety
+/// As for [`vmclear`].
 pub unsafe fn vmptrld(region: Hpa) -> Result<(), VmFail> {
     let failed: u8;
     // SAFETY: the CPU is in VMX operation and `region` is a frame that holds a VMCS.
@@ -41,12 +51,23 @@ pub unsafe fn vmptrld(region: Hpa) -> Result<(), VmFail> {
     outcome(failed)
 }
 
-/// Reads a field of the current VMCS; 0 for one this CPU does not have.
+/// Reads a field of the current VMCS that this CPU is known to have.
 #[inline(always)]
 pub fn vmread(field: Field) -> u64 {
     let value: u64;
-    // SAFETY: VMREAD changes its destination and the flags only. Without a current VMCS or
-    // with an unknown field it changes the flags alone, hence the zero before it.
+    // SAFETY: VMREAD changes its destination and the flags only.
+    unsafe {
+        asm!("vmread {}, {}", lateout(reg) value, in(reg) u64::from(field.encoding()),
+            options(nomem, nostack));
+    }
+    value
+}
+
+/// Reads a field of the current VMCS; 0 for one this CPU does not have.
+pub fn vmread_or_zero(field: Field) -> u64 {
+    let value: u64;
+    // SAFETY: VMREAD changes its destination and the flags only; of a field that is not
+    // there it changes the flags alone, hence the zero before it.
     unsafe {
         asm!("vmread {}, {}", inout(reg) 0_u64 => value, in(reg) u64::from(field.encoding()),
             options(nomem, nostack));

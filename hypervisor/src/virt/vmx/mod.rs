@@ -23,7 +23,7 @@ use skerry_second_stage::{AccessedDirty, Ept, SecondStage};
 use skerry_words::{
     Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector, VmExit,
 };
-use vmcs::{ControlRegisters, Current};
+use vmcs::{AnyField, ControlRegisters, Current};
 
 /// One virtual CPU.
 pub struct Vcpu {
@@ -34,6 +34,7 @@ pub struct Vcpu {
     context: Context,
     launched: u64,
     primary: u32,
+    windows: (u32, u32),
     vpid: u16,
     timer_shift: u32,
     capabilities: skerry_manual::vmx::caps::Capabilities,
@@ -55,6 +56,7 @@ impl Vcpu {
             context: Context::new(vmx.switch)?,
             launched: 0,
             primary: vmx.controls.primary,
+            windows: (0, 0),
             vpid: index.wrapping_add(1),
             timer_shift: vmx.capabilities.timer_shift(),
             capabilities: vmx.capabilities,
@@ -101,13 +103,12 @@ impl Vcpu {
 
     /// Runs the guest until it exits, at `limit` at the latest.
     #[inline(always)]
-    pub fn enter(&mut self, limit: Tsc) -> VmExit {
-        self.prepare(limit);
+    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> VmExit {
+        self.prepare(now, limit);
         let state: *mut GuestState = &mut *self.state;
         // SAFETY: this VMCS is current, set up by `new`, `launched` is its launch state,
         // `state` lives in its box, and interrupts are off outside `cpu::idle`.
         let refused = unsafe { enter::enter(state, self.launched) };
-        self.context.leave_cr2(&mut self.state);
         if refused != 0 {
             return self.refused_entry();
         }
@@ -120,25 +121,36 @@ impl Vcpu {
         3 * 4096 + size_of::<Self>() as u64
     }
 
+    /// Fills the state that the VMM needs for a memory access.
+    pub fn complete(&mut self, exit: &VmExit) {
+        vmcs::fill(&mut self.state, vmx::groups(exit), &self.control);
+    }
+
     #[inline(always)]
-    fn prepare(&mut self, limit: Tsc) {
+    fn prepare(&mut self, now: Tsc, limit: Tsc) {
         if !self.state.dirty.is_empty() {
             self.write_dirty();
         }
-        self.context.enter_cr2(&self.state);
-        // SAFETY: the guest's own stack pointer; any value is the guest's affair.
-        unsafe { vmwrite(field::GUEST_RSP, self.state.gpr[4]) };
         if self.state.inject.is_some() {
             self.inject();
         }
         self.ask_for_windows();
-        let ticks = limit.since(cpu::tsc::now()) >> self.timer_shift;
+        let ticks = limit.0.wrapping_sub(now.0) >> self.timer_shift;
         // SAFETY: a shorter time than asked for is corrected by the loop that asked.
         unsafe { vmwrite(field::PREEMPTION_TIMER_VALUE, ticks.min(u64::from(u32::MAX))) };
     }
 
     #[inline(always)]
     fn write_dirty(&mut self) {
+        if self.state.dirty != StateGroups::INSTRUCTION {
+            self.write_own();
+        }
+        // SAFETY: this VMCS is current; guest fields are checked by the CPU on entry.
+        unsafe { vmcs::write_back(&mut self.state, &mut self.control) };
+    }
+
+    /// Writes the groups that are not in the VMCS.
+    fn write_own(&mut self) {
         let dirty = self.state.dirty;
         if dirty.contains(StateGroups::TSC) {
             self.move_tsc(self.state.tsc);
@@ -146,8 +158,9 @@ impl Vcpu {
         if dirty.contains(StateGroups::XCR0) {
             self.context.set_xcr0(self.state.xcr0);
         }
-        // SAFETY: this VMCS is current; guest fields are checked by the CPU on entry.
-        unsafe { vmcs::write_back(&mut self.state, &mut self.control) };
+        if dirty.contains(StateGroups::CR2) {
+            self.context.set_cr2(self.state.cr2);
+        }
     }
 
     /// Makes the guest's time-stamp counter read `value` now.
@@ -182,6 +195,14 @@ impl Vcpu {
 
     #[inline(always)]
     fn ask_for_windows(&mut self) {
+        let wanted = (self.state.interrupt_window, self.state.nmi_window);
+        if wanted != self.windows {
+            self.windows = wanted;
+            self.change_windows();
+        }
+    }
+
+    fn change_windows(&mut self) {
         let mut wanted = PrimaryControls::from_bits_retain(self.primary)
             - PrimaryControls::INTERRUPT_WINDOW_EXITING
             - PrimaryControls::NMI_WINDOW_EXITING;
@@ -191,21 +212,24 @@ impl Vcpu {
         if self.state.nmi_window != 0 {
             wanted |= PrimaryControls::NMI_WINDOW_EXITING;
         }
-        if wanted.bits() != self.primary {
-            self.primary = wanted.bits();
-            // SAFETY: both windows are allowed by the capability MSRs of any CPU with
-            // virtual NMIs, which `setup` demands.
-            unsafe { vmwrite(field::PRIMARY_CONTROLS, u64::from(self.primary)) };
-        }
+        self.primary = wanted.bits();
+        // SAFETY: both windows are allowed by the capability MSRs of any CPU with virtual
+        // NMIs, which `setup` demands.
+        unsafe { vmwrite(field::PRIMARY_CONTROLS, u64::from(self.primary)) };
     }
 
     #[inline(always)]
     fn take_exit(&mut self) -> VmExit {
         let reason = vmread(field::EXIT_REASON) as u32;
         let exit = vmx::decode(reason, &Current);
-        self.state.gpr[4] = vmread(field::GUEST_RSP);
+        if matches!(exit, VmExit::Memory(_)) {
+            self.keep_interrupted_event();
+            return exit;
+        }
         vmcs::fill(&mut self.state, vmx::groups(&exit), &self.control);
-        self.keep_interrupted_event();
+        if !is_instruction(&exit) {
+            self.keep_interrupted_event();
+        }
         match exit {
             VmExit::Exception(event) => self.before_exception(event),
             VmExit::EntryFailed(reason) => self.report_failed_entry(reason),
@@ -220,7 +244,6 @@ impl Vcpu {
     fn keep_interrupted_event(&mut self) {
         const VALID: u64 = 1 << 31;
         const ERROR_CODE: u64 = 1 << 11;
-        self.state.inject = EventWord::NONE;
         let vectoring = vmread(field::IDT_VECTORING_INFORMATION);
         if vectoring & VALID != 0 {
             let mut word = vectoring & 0x8000_0fff;
@@ -265,7 +288,7 @@ impl Vcpu {
             physical_bits: widths & 0xff,
             linear_bits: (widths >> 8) & 0xff,
         };
-        for failure in checks::failed(&Current, machine) {
+        for failure in checks::failed(&AnyField, machine) {
             log::error!("  {failure}");
         }
     }
@@ -288,6 +311,13 @@ impl Drop for Vcpu {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Whether the guest's own instruction caused the exit: then no event was under way. These
+/// are the frequent ones; the others look.
+#[inline(always)]
+const fn is_instruction(exit: &VmExit) -> bool {
+    matches!(exit, VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt)
 }
 
 fn eptp(stage: &SecondStage<Ept>) -> u64 {

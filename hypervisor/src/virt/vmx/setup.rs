@@ -6,7 +6,7 @@
 
 use super::bitmap::{self, TscAux};
 use super::{enter, insn, vmcs::ControlRegisters};
-use crate::virt::context::Switch;
+use crate::virt::context::{Switch, SystemMsrs};
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use core::fmt;
@@ -22,8 +22,6 @@ use x86_64::registers::control::{Cr0, Cr3, Cr4};
 /// Why VT-x cannot be used here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The CPU has no VT-x (CPUID leaf 1, ECX bit 5).
-    NoVmx,
     /// The firmware has switched it off and locked that.
     Locked(u64),
     /// The CPU lacks a control Skerry needs.
@@ -37,7 +35,6 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoVmx => write!(f, "no VT-x: CPUID leaf 1 ECX bit 5 (VMX) is 0"),
             Self::Locked(value) => write!(
                 f,
                 "VT-x is locked off: IA32_FEATURE_CONTROL (MSR 0x3a) reads {value:#x}, bit 2 \
@@ -135,6 +132,12 @@ const EPT: EptVpid = EptVpid::WALK_4
     .union(EptVpid::INVVPID)
     .union(EptVpid::INVVPID_SINGLE);
 
+/// Whether this CPU has VT-x at all.
+pub fn is_there() -> bool {
+    const VMX: u32 = 1 << 5;
+    core::arch::x86_64::__cpuid(1).ecx & VMX != 0
+}
+
 impl Vmx {
     /// Checks everything, then executes VMXON
     /// `[SDM 3C, "Enabling and Entering VMX Operation", ed. 085]`.
@@ -142,10 +145,6 @@ impl Vmx {
     /// # Errors
     /// The first thing that is missing, by name.
     pub fn enable() -> Result<Self, Refusal> {
-        const VMX: u32 = 1 << 5;
-        if core::arch::x86_64::__cpuid(1).ecx & VMX == 0 {
-            return Err(Refusal::NoVmx);
-        }
         unlock()?;
         let capabilities = Capabilities::read(cpu::msr::read);
         let controls = Controls::choose(&capabilities).map_err(Refusal::Missing)?;
@@ -158,7 +157,7 @@ impl Vmx {
         // All ones: every port exits.
         let io_bitmaps = [OwnedFrame::ones()?, OwnedFrame::ones()?];
         let msr_bitmaps = bitmap::msr_bitmaps(controls.tsc_aux())?;
-        let switch = Switch::enable(controls.tsc_aux());
+        let switch = Switch::enable(controls.tsc_aux(), SystemMsrs::Context);
         Some(Self { capabilities, controls, switch, io_bitmaps, msr_bitmaps })
     }
 
@@ -181,6 +180,9 @@ impl Vmx {
     }
 
     /// Writes every field of the current VMCS that stays as it is.
+    ///
+    /// # Safety
+    /// The VMCS is this vCPU's and clear; `eptp` points at complete tables of its VM.
     pub(super) unsafe fn write_constant_fields(&self, vpid: u16, eptp: u64) {
         let controls = self.controls;
         let [io_a, io_b] = self.io_bitmaps.each_ref().map(|frame| frame.start().0);
@@ -212,6 +214,10 @@ impl Vmx {
     }
 }
 
+/// Writes each value to its field.
+///
+/// # Safety
+/// As for [`insn::vmwrite`], for each pair.
 unsafe fn write_all(values: &[(Field, u64)]) {
     for (field, value) in values {
         // SAFETY: by the caller's promise for each pair.
@@ -254,6 +260,9 @@ fn stamped(capabilities: &Capabilities) -> Option<OwnedFrame> {
 
 /// Writes the host state of the current VMCS: where and how this CPU goes on after an exit
 /// `[SDM 3C, "Host-State Area", ed. 085]`.
+///
+/// # Safety
+/// The VMCS is current on this CPU, and is entered on no other.
 pub(super) unsafe fn write_host_state() {
     let selectors = cpu::gdt::selectors();
     let values = [

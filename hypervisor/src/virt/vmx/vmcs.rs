@@ -4,10 +4,10 @@
 //! bits of CR0 and CR4 out of the guest's sight. Does not own what is needed when:
 //! `manual::vmx::groups` and the VMM's dirty set say so. Called by `Vcpu::enter`.
 
-use super::insn::{vmread, vmwrite};
+use super::insn::{vmread, vmread_or_zero, vmwrite};
 use skerry_manual::vmx::{EntryControls, Field, VmcsRead, field};
 use skerry_words::{
-    AccessRights, Activity, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
+    AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
     TableRegister,
 };
 
@@ -15,6 +15,9 @@ const CR0_NE: u64 = 1 << 5;
 const CR0_NW: u64 = 1 << 29;
 const CR0_CD: u64 = 1 << 30;
 const CR4_VMXE: u64 = 1 << 13;
+const CR4_PAE: u64 = 1 << 5;
+/// The host's, so that the page always has it: CPUID shows it.
+const CR4_OSXSAVE: u64 = 1 << 18;
 const EFER_LMA: u64 = 1 << 10;
 const SEGMENTS: [Segment; 8] = [
     Segment::Es,
@@ -27,8 +30,17 @@ const SEGMENTS: [Segment; 8] = [
     Segment::Tr,
 ];
 
-/// The current VMCS, for those who only read.
+/// The current VMCS, for the decoder: it reads fields every CPU with EPT has.
 pub struct Current;
+
+/// The current VMCS, for those who read fields this CPU may not have.
+pub struct AnyField;
+
+impl VmcsRead for AnyField {
+    fn read(&self, field: Field) -> u64 {
+        vmread_or_zero(field)
+    }
+}
 
 impl VmcsRead for Current {
     #[inline(always)]
@@ -51,13 +63,16 @@ impl ControlRegisters {
     pub fn new(permitted_cr0: u64, permitted_cr4: u64) -> Self {
         Self {
             cr0_mask: !permitted_cr0 | CR0_NE | CR0_NW | CR0_CD,
-            cr4_mask: !permitted_cr4 | CR4_VMXE,
+            cr4_mask: !permitted_cr4 | CR4_VMXE | CR4_OSXSAVE,
             cr0_shadow: 0,
             cr4_shadow: 0,
         }
     }
 
     /// Writes the masks, once per VMCS.
+    ///
+    /// # Safety
+    /// The current VMCS is the one these masks are for.
     pub unsafe fn write_masks(&self) {
         // SAFETY: ones are the host's bits; a guest's write to one exits.
         unsafe { vmwrite(field::CR0_MASK, self.cr0_mask) };
@@ -75,6 +90,9 @@ impl ControlRegisters {
 
     /// The hardware's CR0 never disables caching and always reports FPU errors natively;
     /// its CR4 keeps VMXE, as VMX operation demands.
+    ///
+    /// # Safety
+    /// As for [`write_back`].
     unsafe fn write(&mut self, state: &GuestState) {
         self.cr0_shadow = state.cr0;
         self.cr4_shadow = state.cr4;
@@ -100,6 +118,10 @@ impl ControlRegisters {
     }
 }
 
+/// Writes each value to its field.
+///
+/// # Safety
+/// As for `vmwrite`, for each pair.
 unsafe fn write_all(values: &[(Field, u64)]) {
     for (field, value) in values {
         // SAFETY: by the caller's promise for each pair.
@@ -114,25 +136,66 @@ pub fn fill(state: &mut GuestState, groups: StateGroups, control: &ControlRegist
     state.rflags = vmread(field::GUEST_RFLAGS);
     state.instruction_bytes = vmread(field::EXIT_INSTRUCTION_LENGTH) as u32;
     state.shadow = Shadow::from_bits_retain(vmread(field::GUEST_INTERRUPTIBILITY) as u32);
-    state.cpl = (vmread(field::GUEST_SS_RIGHTS) as u32 >> 5) & 3;
-    state.valid = groups.union(StateGroups::INSTRUCTION);
+    state.valid = groups;
+    if groups != StateGroups::INSTRUCTION {
+        fill_more(state, groups, control);
+    }
+}
+
+fn fill_more(state: &mut GuestState, groups: StateGroups, control: &ControlRegisters) {
+    if groups.contains(StateGroups::PRIVILEGE) {
+        state.cpl = (vmread(field::GUEST_SS_RIGHTS) as u32 >> 5) & 3;
+    }
+    if groups.contains(StateGroups::STACK) {
+        state.gpr[Gpr::Rsp as usize] = vmread(field::GUEST_RSP);
+    }
     if groups.contains(StateGroups::CONTROL) {
         control.fill(state);
+    }
+    if groups.contains(StateGroups::OPERAND) {
+        fill_operand(state);
     }
     if groups.intersects(StateGroups::SEGMENTS.union(StateGroups::DEBUG)) {
         fill_rare(state);
     }
 }
 
-#[cold]
-fn fill_rare(state: &mut GuestState) {
+/// In 64-bit mode all segments but FS and GS start at 0 and have no limit
+/// `[SDM 1, "Segmentation in 64-Bit Mode", ed. 085]`.
+fn fill_operand(state: &mut GuestState) {
+    let code = AccessRights::from_bits_retain(vmread(field::GUEST_CS_RIGHTS) as u32);
+    if state.efer & EFER_LMA != 0 && code.contains(AccessRights::LONG) {
+        state.segments[Segment::Cs as usize].rights = code;
+        state.segments[Segment::Fs as usize].base = vmread(field::GUEST_FS_BASE);
+        state.segments[Segment::Gs as usize].base = vmread(field::GUEST_GS_BASE);
+        state.valid = state.valid.difference(StateGroups::PDPTES);
+        return;
+    }
+    fill_segments(state);
+    if state.cr4 & CR4_PAE == 0 || state.efer & EFER_LMA != 0 {
+        state.valid = state.valid.difference(StateGroups::PDPTES);
+    } else {
+        fill_pdptes(state);
+    }
+}
+
+fn fill_segments(state: &mut GuestState) {
     for (slot, segment) in state.segments.iter_mut().zip(SEGMENTS) {
         *slot = read_segment(segment);
     }
-    state.gdtr = read_table(field::GUEST_GDTR_BASE, field::GUEST_GDTR_LIMIT);
-    state.idtr = read_table(field::GUEST_IDTR_BASE, field::GUEST_IDTR_LIMIT);
+}
+
+fn fill_pdptes(state: &mut GuestState) {
     let pdptes = [field::GUEST_PDPTE0, field::GUEST_PDPTE1, field::GUEST_PDPTE2, field::GUEST_PDPTE3];
     state.pdpte = pdptes.map(vmread);
+}
+
+#[cold]
+fn fill_rare(state: &mut GuestState) {
+    fill_segments(state);
+    state.gdtr = read_table(field::GUEST_GDTR_BASE, field::GUEST_GDTR_LIMIT);
+    state.idtr = read_table(field::GUEST_IDTR_BASE, field::GUEST_IDTR_LIMIT);
+    fill_pdptes(state);
     state.dr7 = vmread(field::GUEST_DR7);
     state.pending_debug = vmread(field::GUEST_PENDING_DEBUG);
     state.valid |= StateGroups::SEGMENTS | StateGroups::PDPTES | StateGroups::DEBUG;
@@ -153,19 +216,32 @@ fn read_table(base: Field, limit: Field) -> TableRegister {
 }
 
 /// Writes the groups the VMM changed, and clears `dirty`.
+///
+/// # Safety
+/// The current VMCS is that of the vCPU with this page.
 #[inline]
 pub unsafe fn write_back(state: &mut GuestState, control: &mut ControlRegisters) {
     let dirty = core::mem::take(&mut state.dirty);
     if dirty.contains(StateGroups::INSTRUCTION) {
         // SAFETY: guest fields; the CPU checks them on entry.
         unsafe { vmwrite(field::GUEST_RIP, state.rip) };
-        // SAFETY: as above.
+    }
+    if dirty.difference(StateGroups::INSTRUCTION).is_empty() {
+        return;
+    }
+    write_more(state, dirty, control);
+}
+
+fn write_more(state: &mut GuestState, dirty: StateGroups, control: &mut ControlRegisters) {
+    if dirty.contains(StateGroups::FLAGS) {
+        // SAFETY: guest fields; the CPU checks them on entry.
         unsafe { vmwrite(field::GUEST_RFLAGS, state.rflags) };
         // SAFETY: as above.
         unsafe { vmwrite(field::GUEST_INTERRUPTIBILITY, u64::from(state.shadow.bits())) };
     }
-    if dirty.difference(StateGroups::INSTRUCTION).is_empty() {
-        return;
+    if dirty.contains(StateGroups::STACK) {
+        // SAFETY: the guest's own stack pointer; any value is the guest's affair.
+        unsafe { vmwrite(field::GUEST_RSP, state.gpr[Gpr::Rsp as usize]) };
     }
     if dirty.contains(StateGroups::CONTROL) {
         // SAFETY: the masks keep the host's bits.
@@ -175,6 +251,10 @@ pub unsafe fn write_back(state: &mut GuestState, control: &mut ControlRegisters)
     unsafe { write_rare(state, dirty) };
 }
 
+/// The groups that change seldom.
+///
+/// # Safety
+/// As for [`write_back`].
 #[cold]
 unsafe fn write_rare(state: &GuestState, dirty: StateGroups) {
     if dirty.contains(StateGroups::SEGMENTS) {
@@ -200,6 +280,10 @@ unsafe fn write_rare(state: &GuestState, dirty: StateGroups) {
     }
 }
 
+/// All segment and table registers.
+///
+/// # Safety
+/// As for [`write_back`].
 unsafe fn write_segments(state: &GuestState) {
     for (register, segment) in state.segments.iter().zip(SEGMENTS) {
         let fields = field::guest_segment(segment);

@@ -366,7 +366,7 @@ fn run(chip: &mut Chip, naive: &mut Naive, step: Step) {
 proptest! {
     #[test]
     fn a_chip_agrees_with_a_naive_priority_list(
-        steps in proptest::collection::vec(step(), 1..60),
+        steps in proptest::collection::vec(step(), 1..40),
     ) {
         let (mut chip, mut naive) = (Chip::new(0x20, 0), Naive::new());
         for step in steps {

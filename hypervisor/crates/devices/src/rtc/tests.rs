@@ -170,7 +170,8 @@ proptest! {
         let matches = |byte: u8, part: u32| byte >= 0xc0 || u32::from(byte) == part;
         let first = (1..=86_400).find(|wait| {
             let time = (now + wait) % 86_400;
-            matches(hour, time / 3600) && matches(minute, time / 60 % 60) && matches(second, time % 60)
+            let clock = [(hour, time / 3600), (minute, time / 60 % 60), (second, time % 60)];
+            clock.into_iter().all(|(byte, part)| matches(byte, part))
         });
         prop_assert_eq!(alarm.seconds_until(now), first);
     }

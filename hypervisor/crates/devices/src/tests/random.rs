@@ -104,7 +104,7 @@ fn creep(platform: &mut Platform, from: Tsc, to: Tsc) {
 proptest! {
     #[test]
     fn time_in_one_jump_or_in_small_steps_gives_the_same_answers(
-        steps in proptest::collection::vec(step(), 1..60),
+        steps in proptest::collection::vec(step(), 1..40),
     ) {
         let mut jumping = Platform::new(&CONFIG, Tsc(0));
         let mut creeping = jumping.clone();

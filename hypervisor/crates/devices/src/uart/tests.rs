@@ -154,7 +154,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn the_receiver_is_a_bounded_byte_queue(
-        steps in proptest::collection::vec(step(), 1..50),
+        steps in proptest::collection::vec(step(), 1..30),
     ) {
         let mut uart = Uart::new();
         write(&mut uart, Register::InterruptEnable, ier::RECEIVED);

@@ -7,7 +7,7 @@ use skerry_words::{
     Width,
 };
 
-pub(crate) const RAM_BYTES: usize = 1 << 20;
+pub(crate) const RAM_BYTES: usize = 1 << 17;
 const FIRST_TABLE: u64 = 0x1000;
 
 /// RAM from guest-physical 0 on.

@@ -200,30 +200,32 @@ fn ept_violation(vmcs: &impl VmcsRead) -> VmExit {
 #[inline]
 #[must_use]
 pub const fn groups(exit: &VmExit) -> StateGroups {
+    // The instruction or its operand is found through segments and page tables.
     const OPERAND: StateGroups = StateGroups::INSTRUCTION
         .union(StateGroups::CONTROL)
-        .union(StateGroups::SEGMENTS)
-        .union(StateGroups::PDPTES);
+        .union(StateGroups::OPERAND)
+        .union(StateGroups::PDPTES)
+        .union(StateGroups::PRIVILEGE)
+        .union(StateGroups::STACK);
+    // Paging or long mode may go on or off: CS.L, TR and the PDPTEs have a say.
+    const MODE: StateGroups = OPERAND.union(StateGroups::SEGMENTS);
     match exit {
-        // CR4.OSXSAVE shows in leaf 1, XCR0 in the sizes of leaf 0xd.
-        VmExit::Cpuid | VmExit::Xsetbv => StateGroups::INSTRUCTION
-            .union(StateGroups::CONTROL)
-            .union(StateGroups::XCR0),
+        VmExit::Hypercall | VmExit::Xsetbv => {
+            StateGroups::INSTRUCTION.union(StateGroups::PRIVILEGE)
+        }
         VmExit::Rdmsr | VmExit::Wrmsr => StateGroups::INSTRUCTION.union(StateGroups::CONTROL),
         VmExit::Port(PortAccess { string: None, .. }) => StateGroups::INSTRUCTION,
-        // The instruction or its operand is found through segments and page tables.
-        VmExit::Port(_) | VmExit::Memory(_) | VmExit::TaskSwitch(_) => OPERAND,
+        VmExit::Port(_) | VmExit::Memory(_) => OPERAND,
         VmExit::Cr(CrAccess {
             operation: CrOperation::Clts | CrOperation::Read(_),
             ..
         }) => StateGroups::INSTRUCTION.union(StateGroups::CONTROL),
-        // Paging or long mode may go on or off: CS.L, TR and the PDPTEs have a say.
-        VmExit::Cr(_) => OPERAND.union(StateGroups::XCR0),
+        VmExit::Cr(_) | VmExit::TaskSwitch(_) => MODE,
         VmExit::Dr => StateGroups::INSTRUCTION.union(StateGroups::DEBUG),
-        VmExit::Exception(_) => OPERAND.union(StateGroups::DEBUG),
+        VmExit::Exception(_) => StateGroups::INSTRUCTION.union(StateGroups::DEBUG),
         VmExit::HostInterrupt(_) | VmExit::HostNmi | VmExit::Init => StateGroups::empty(),
         VmExit::EntryFailed(_) | VmExit::Unknown(_) => StateGroups::all(),
-        VmExit::Hypercall
+        VmExit::Cpuid
         | VmExit::Hlt
         | VmExit::Pause
         | VmExit::CacheFlush

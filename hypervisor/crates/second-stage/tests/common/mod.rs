@@ -1,6 +1,6 @@
 //! Table memory for tests: arrays in a map, with every store on record.
 
-use skerry_second_stage::{Ept, Leaf, SecondStage, TABLE_ENTRIES, TableMemory};
+use skerry_second_stage::{Format, Leaf, SecondStage, TABLE_ENTRIES, TableMemory};
 use skerry_words::{Gpa, HostFrame};
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl TableMemory for FakeMemory {
 }
 
 /// Everything that is mapped, in order.
-pub(crate) fn leaves(stage: &SecondStage<Ept>, memory: &FakeMemory) -> Vec<(Gpa, Leaf)> {
+pub(crate) fn leaves<F: Format>(stage: &SecondStage<F>, memory: &FakeMemory) -> Vec<(Gpa, Leaf)> {
     let mut found = Vec::new();
     stage.each_leaf(memory, &mut |gpa, leaf| found.push((gpa, leaf)));
     found

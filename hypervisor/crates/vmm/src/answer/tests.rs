@@ -1,5 +1,6 @@
 //! What a guest gets for each exit, from the exit to the page it is entered with.
 
+use alloc::vec;
 use super::*;
 use crate::cpuid::{CpuidRegisters, GuestAbilities};
 use proptest::prelude::*;

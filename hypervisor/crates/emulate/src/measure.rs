@@ -1,0 +1,479 @@
+//! What some CPUs do not tell about an instruction that exited.
+//!
+//! Owns the second look at an instruction whose exit is known: its length, the register of
+//! a MOV to or from a control register, segment and address size of INS and OUTS. Does not
+//! own what the instruction does. Called by the VMM where the exit came without a length.
+
+use crate::address::MemoryOperand;
+use crate::cursor::Cursor;
+use crate::decode::DecodeError;
+use crate::fetch::{Bytes, fetch_from, joined};
+use crate::place::Translations;
+use crate::prefix::Prefixes;
+use crate::{mode, register, segment, string_io};
+use skerry_words::{
+    Access, CrAccess, CrOperation, Direction, Fault, GuestMemory, GuestState, PortAccess, Segment,
+    StringIo, VmExit, Width,
+};
+
+/// An exit with nothing left untold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Measured {
+    /// The exit, completed.
+    pub exit: VmExit,
+    /// The length of the instruction, 1 to 15; 0 for an exit that is none's.
+    pub bytes: u32,
+}
+
+/// The length of the instruction at RIP that exited as `exit`, if it is one of the frequent
+/// ones without a prefix, whole in its page; `None` sends to [`measure`].
+#[inline(always)]
+pub fn plain_length(
+    exit: &VmExit,
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+) -> Option<u32> {
+    // The bytes as a little-endian number, the mask of them, and how many they are.
+    let (opcode, mask, length) = match exit {
+        VmExit::Cpuid => (0xa20f, 0xffff, 2),
+        // VMMCALL: CPUs that have VMCALL tell its length.
+        VmExit::Hypercall => (0x00d9_010f, 0x00ff_ffff, 3),
+        VmExit::Rdmsr => (0x320f, 0xffff, 2),
+        VmExit::Wrmsr => (0x300f, 0xffff, 2),
+        VmExit::Hlt => (0xf4, 0xff, 1),
+        VmExit::Port(_)
+        | VmExit::Cr(_)
+        | VmExit::Xsetbv
+        | VmExit::Pause
+        | VmExit::CacheFlush
+        | VmExit::Memory(_)
+        | VmExit::Dr
+        | VmExit::Invlpg(_)
+        | VmExit::Undefined(_)
+        | VmExit::Exception(_)
+        | VmExit::TaskSwitch(_)
+        | VmExit::InterruptWindow
+        | VmExit::NmiWindow
+        | VmExit::HostInterrupt(_)
+        | VmExit::HostNmi
+        | VmExit::Timer
+        | VmExit::TripleFault
+        | VmExit::Init
+        | VmExit::EntryFailed(_)
+        | VmExit::Unknown(_) => return None,
+    };
+    let bytes = fetch_from(state, memory, 0).ok()?;
+    let found = bytes.first_word() & mask == opcode && bytes.length() >= length;
+    found.then_some(length as u32)
+}
+
+/// Looks at the instruction at RIP that exited as `exit`. `None` if there is another one
+/// now (the guest's memory has changed since the exit): the guest shall execute that.
+///
+/// Exits that are no instruction's, or whose length the answer does not need, come back as
+/// they are. Needs the state groups INSTRUCTION and CONTROL, and CODE or SEGMENTS.
+///
+/// # Errors
+/// The fault a CPU would raise if it fetched the instruction now; nothing was changed.
+#[cold]
+pub fn measure(
+    exit: &VmExit,
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+) -> Result<Option<Measured>, Fault> {
+    if !is_measurable(exit) {
+        return Ok(Some(Measured {
+            exit: *exit,
+            bytes: 0,
+        }));
+    }
+    let code = mode::code_width(state);
+    let bytes = fetch_from(state, memory, 0)?;
+    match look(exit, &bytes, code) {
+        Ok(measured) => Ok(Some(measured)),
+        Err(ended) => look_again(exit, state, memory, bytes, ended),
+    }
+}
+
+/// What is longer than its page, or has an operand in memory.
+#[cold]
+fn look_again(
+    exit: &VmExit,
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    first: Bytes,
+    ended: DecodeError,
+) -> Result<Option<Measured>, Fault> {
+    let bytes = match ended {
+        DecodeError::Unknown => first,
+        DecodeError::Truncated => joined(first, fetch_from(state, memory, first.length() as u64)?),
+    };
+    match look(exit, &bytes, mode::code_width(state)) {
+        Ok(measured) => Ok(Some(measured)),
+        Err(_) => lmsw(exit, state, memory, &bytes),
+    }
+}
+
+/// LMSW, the one instruction here whose operand may be in memory.
+fn lmsw(
+    exit: &VmExit,
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    bytes: &Bytes,
+) -> Result<Option<Measured>, Fault> {
+    let mut cursor = Cursor::new(bytes);
+    let (prefixes, first) = Prefixes::take(&mut cursor, mode::code_width(state));
+    let opcode = [first, cursor.next()];
+    let modrm = cursor.next();
+    let VmExit::Cr(access) = exit else {
+        return Ok(None);
+    };
+    if opcode != [0x0f, 0x01] || (modrm >> 3) & 7 != 6 {
+        return Ok(None);
+    }
+    let operand = (modrm >> 6 != 3).then(|| MemoryOperand::take(&mut cursor, &prefixes, modrm));
+    let Ok(length) = cursor.taken() else {
+        return Ok(None);
+    };
+    let word = match operand {
+        None => register::full(state, prefixes.extend_base(modrm & 7)) as u16,
+        Some(operand) => word_at(&operand, state, memory, u64::from(length))?,
+    };
+    let operation = CrOperation::Lmsw(word);
+    let exit = VmExit::Cr(CrAccess {
+        operation,
+        ..*access
+    });
+    Ok(Some(Measured {
+        exit,
+        bytes: u32::from(length),
+    }))
+}
+
+fn word_at(
+    operand: &MemoryOperand,
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    length: u64,
+) -> Result<u16, Fault> {
+    const BYTES: u64 = 2;
+    let offset = operand.offset(state, state.rip.wrapping_add(length), 0);
+    let gva = segment::linear(state, operand.segment, offset, BYTES, Access::Read)?;
+    let place = Translations::new().place(state, memory, gva, BYTES, Access::Read)?;
+    Ok(string_io::load(memory, place, Width::Word) as u16)
+}
+
+fn is_measurable(exit: &VmExit) -> bool {
+    match exit {
+        VmExit::Cpuid
+        | VmExit::Hypercall
+        | VmExit::Rdmsr
+        | VmExit::Wrmsr
+        | VmExit::Port(_)
+        | VmExit::Cr(_)
+        | VmExit::Xsetbv
+        | VmExit::Hlt
+        | VmExit::Pause
+        | VmExit::CacheFlush => true,
+        VmExit::Memory(_)
+        | VmExit::Dr
+        | VmExit::Invlpg(_)
+        | VmExit::Undefined(_)
+        | VmExit::Exception(_)
+        | VmExit::TaskSwitch(_)
+        | VmExit::InterruptWindow
+        | VmExit::NmiWindow
+        | VmExit::HostInterrupt(_)
+        | VmExit::HostNmi
+        | VmExit::Timer
+        | VmExit::TripleFault
+        | VmExit::Init
+        | VmExit::EntryFailed(_)
+        | VmExit::Unknown(_) => false,
+    }
+}
+
+#[inline]
+fn look(exit: &VmExit, bytes: &Bytes, code: Width) -> Result<Measured, DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    let (prefixes, first) = Prefixes::take(&mut cursor, code);
+    let exit = if first == 0x0f {
+        two_bytes(exit, &mut cursor, &prefixes)
+    } else {
+        one_byte(exit, first, &prefixes)
+    };
+    // Missing bytes read as zeros, so they come before what the bytes say.
+    let bytes = u32::from(cursor.taken()?);
+    Ok(Measured { exit: exit?, bytes })
+}
+
+fn one_byte(exit: &VmExit, opcode: u8, prefixes: &Prefixes) -> Result<VmExit, DecodeError> {
+    match (exit, opcode) {
+        // HLT; PAUSE, which is NOP with a prefix.
+        (VmExit::Hlt, 0xf4) | (VmExit::Pause, 0x90) => Ok(*exit),
+        // IN and OUT without an immediate; string forms.
+        (VmExit::Port(PortAccess { string: None, .. }), 0xec..=0xef) => Ok(*exit),
+        (VmExit::Port(access), 0x6c..=0x6f) => Ok(VmExit::Port(told(*access, prefixes))),
+        _ => Err(DecodeError::Unknown),
+    }
+}
+
+/// INS and OUTS with their segment and address size.
+fn told(access: PortAccess, prefixes: &Prefixes) -> PortAccess {
+    let segment = match access.direction {
+        Direction::In => Segment::Es,
+        Direction::Out => prefixes.segment.unwrap_or(Segment::Ds),
+    };
+    let address_bytes = prefixes.address_width().bytes() as u8;
+    let string = access.string.map(|string| StringIo {
+        address_bytes,
+        segment,
+        ..string
+    });
+    PortAccess { string, ..access }
+}
+
+#[inline]
+fn two_bytes(
+    exit: &VmExit,
+    cursor: &mut Cursor<'_>,
+    prefixes: &Prefixes,
+) -> Result<VmExit, DecodeError> {
+    match (exit, cursor.next()) {
+        (VmExit::Cpuid, 0xa2)
+        | (VmExit::Rdmsr, 0x32)
+        | (VmExit::Wrmsr, 0x30)
+        // INVD, WBINVD.
+        | (VmExit::CacheFlush, 0x08 | 0x09) => Ok(*exit),
+        (VmExit::Hypercall, 0x01) => third_byte(exit, cursor, &[0xd9, 0xc1]),
+        (VmExit::Xsetbv, 0x01) => third_byte(exit, cursor, &[0xd1]),
+        (VmExit::Cr(access), opcode) => control_register(*access, opcode, cursor, prefixes),
+        _ => Err(DecodeError::Unknown),
+    }
+}
+
+fn third_byte(
+    exit: &VmExit,
+    cursor: &mut Cursor<'_>,
+    expected: &[u8],
+) -> Result<VmExit, DecodeError> {
+    if expected.contains(&cursor.next()) {
+        Ok(*exit)
+    } else {
+        Err(DecodeError::Unknown)
+    }
+}
+
+/// MOV to and from a control register, whose ModRM.mod does not count, and CLTS. LMSW is
+/// found later; SMSW is not known: no backend asks for reads of CR0.
+fn control_register(
+    access: CrAccess,
+    opcode: u8,
+    cursor: &mut Cursor<'_>,
+    prefixes: &Prefixes,
+) -> Result<VmExit, DecodeError> {
+    let operation = match opcode {
+        0x06 => CrOperation::Clts,
+        0x20 => CrOperation::Read(prefixes.extend_base(cursor.next() & 7)),
+        0x22 => CrOperation::Write(prefixes.extend_base(cursor.next() & 7)),
+        _ => return Err(DecodeError::Unknown),
+    };
+    Ok(VmExit::Cr(CrAccess {
+        operation,
+        ..access
+    }))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm
+)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use skerry_words::{AccessRights, Gpa, Port, Unbacked};
+    use std::vec::Vec;
+
+    /// Memory with `code` at 0, nothing behind it.
+    struct Code(Vec<u8>);
+
+    impl GuestMemory for Code {
+        fn read(&mut self, at: Gpa, into: &mut [u8]) -> Result<(), Unbacked> {
+            for (byte, index) in into.iter_mut().zip(at.0..) {
+                *byte = self.0.get(index as usize).copied().unwrap_or(0xcc);
+            }
+            Ok(())
+        }
+        fn write(&mut self, at: Gpa, _: &[u8]) -> Result<(), Unbacked> {
+            Err(Unbacked(at))
+        }
+    }
+
+    fn state(rights: AccessRights) -> GuestState {
+        let mut state = GuestState::at_reset();
+        state.cr0 = 1;
+        state.efer = 1 << 10;
+        state.rip = 0;
+        state.segments[Segment::Cs as usize].base = 0;
+        state.segments[Segment::Cs as usize].rights = rights;
+        state
+    }
+
+    fn measured(exit: VmExit, code: &[u8]) -> Option<Measured> {
+        measure(
+            &exit,
+            &state(AccessRights::CODE64),
+            &mut Code(code.to_vec()),
+        )
+        .unwrap()
+    }
+
+    fn length(exit: VmExit, code: &[u8]) -> Option<u32> {
+        measured(exit, code).map(|measured| measured.bytes)
+    }
+
+    #[test]
+    fn plain_instructions_have_the_manuals_lengths_and_prefixes_count() {
+        assert_eq!(length(VmExit::Cpuid, &[0x0f, 0xa2]), Some(2));
+        assert_eq!(length(VmExit::Cpuid, &[0x66, 0x48, 0x0f, 0xa2]), Some(4));
+        assert_eq!(length(VmExit::Hypercall, &[0x0f, 0x01, 0xd9]), Some(3));
+        assert_eq!(length(VmExit::Xsetbv, &[0x0f, 0x01, 0xd1]), Some(3));
+        assert_eq!(length(VmExit::Rdmsr, &[0x0f, 0x32]), Some(2));
+        assert_eq!(length(VmExit::Wrmsr, &[0x0f, 0x30]), Some(2));
+        assert_eq!(length(VmExit::Hlt, &[0xf4]), Some(1));
+        assert_eq!(length(VmExit::Pause, &[0xf3, 0x90]), Some(2));
+        assert_eq!(length(VmExit::CacheFlush, &[0x0f, 0x09]), Some(2));
+        assert_eq!(
+            length(VmExit::CacheFlush, &[0xf3, 0x0f, 0x09]),
+            Some(3),
+            "WBNOINVD"
+        );
+    }
+
+    #[test]
+    fn the_plain_ones_are_known_at_a_glance_and_only_they() {
+        let glance = |exit, code: &[u8]| {
+            plain_length(&exit, &state(AccessRights::CODE64), &mut Code(code.to_vec()))
+        };
+        assert_eq!(glance(VmExit::Cpuid, &[0x0f, 0xa2]), Some(2));
+        assert_eq!(glance(VmExit::Hypercall, &[0x0f, 0x01, 0xd9]), Some(3));
+        assert_eq!(glance(VmExit::Hlt, &[0xf4]), Some(1));
+        assert_eq!(glance(VmExit::Cpuid, &[0x66, 0x0f, 0xa2]), None);
+        assert_eq!(glance(VmExit::Cpuid, &[0x0f, 0x32]), None);
+        assert_eq!(glance(VmExit::Timer, &[0x0f, 0xa2]), None);
+    }
+
+    #[test]
+    fn another_instruction_than_the_one_that_exited_is_executed_by_the_guest() {
+        assert_eq!(length(VmExit::Cpuid, &[0x0f, 0x32]), None);
+        assert_eq!(length(VmExit::Hlt, &[0x90]), None);
+        assert_eq!(length(VmExit::Cpuid, &[0x66; 15]), None);
+    }
+
+    #[test]
+    fn exits_of_no_instruction_come_back_untouched() {
+        assert_eq!(length(VmExit::Timer, &[]), Some(0));
+        assert_eq!(length(VmExit::HostNmi, &[]), Some(0));
+    }
+
+    #[test]
+    fn a_move_to_cr4_from_r12_names_its_register() {
+        let access = CrAccess {
+            register: 4,
+            operation: CrOperation::Undecoded,
+        };
+        let whole = measured(VmExit::Cr(access), &[0x41, 0x0f, 0x22, 0xe4]).unwrap();
+        let known = CrAccess {
+            register: 4,
+            operation: CrOperation::Write(12),
+        };
+        assert_eq!(
+            whole,
+            Measured {
+                exit: VmExit::Cr(known),
+                bytes: 4
+            }
+        );
+        let whole = measured(VmExit::Cr(access), &[0x0f, 0x20, 0xe3]).unwrap();
+        let known = CrAccess {
+            register: 4,
+            operation: CrOperation::Read(3),
+        };
+        assert_eq!(whole.exit, VmExit::Cr(known));
+    }
+
+    #[test]
+    fn lmsw_brings_its_word_from_a_register_or_from_memory() {
+        let access = CrAccess {
+            register: 0,
+            operation: CrOperation::Undecoded,
+        };
+        let mut state = state(AccessRights::CODE64);
+        state.gpr[9] = 0xffff_1234;
+        let word = |code: &[u8]| {
+            let mut memory = Code(code.to_vec());
+            measure(&VmExit::Cr(access), &state, &mut memory)
+                .unwrap()
+                .unwrap()
+        };
+        let lmsw = |word, bytes| Measured {
+            exit: VmExit::Cr(CrAccess {
+                register: 0,
+                operation: CrOperation::Lmsw(word),
+            }),
+            bytes,
+        };
+        assert_eq!(word(&[0x41, 0x0f, 0x01, 0xf1]), lmsw(0x1234, 4));
+        // LMSW [RIP + 1], behind a NOP.
+        assert_eq!(
+            word(&[0x0f, 0x01, 0x35, 1, 0, 0, 0, 0x90, 0x0b, 0x80]),
+            lmsw(0x800b, 7)
+        );
+    }
+
+    #[test]
+    fn outs_gets_its_override_and_address_size_and_ins_stays_in_es() {
+        let access = |direction| PortAccess {
+            port: Port(0x80),
+            width: Width::Byte,
+            direction,
+            string: Some(StringIo {
+                repeat: true,
+                address_bytes: 0,
+                segment: Segment::Es,
+            }),
+        };
+        let string = |direction, code: &[u8]| match measured(VmExit::Port(access(direction)), code)
+            .unwrap()
+            .exit
+        {
+            VmExit::Port(PortAccess {
+                string: Some(string),
+                ..
+            }) => string,
+            other => panic!("{other:?}"),
+        };
+        let out = string(Direction::Out, &[0xf3, 0x65, 0x67, 0x6e]);
+        assert_eq!(
+            (out.segment, out.address_bytes, out.repeat),
+            (Segment::Gs, 4, true)
+        );
+        let input = string(Direction::In, &[0x65, 0x6c]);
+        assert_eq!((input.segment, input.address_bytes), (Segment::Es, 8));
+    }
+
+    #[test]
+    fn an_instruction_across_two_pages_is_fetched_from_both() {
+        let mut code = std::vec![0x90; 4095];
+        code.extend([0x0f, 0xa2]);
+        let mut state = state(AccessRights::CODE32);
+        state.segments[Segment::Cs as usize].limit = u32::MAX;
+        state.rip = 4095;
+        let whole = measure(&VmExit::Cpuid, &state, &mut Code(code)).unwrap();
+        assert_eq!(whole.map(|measured| measured.bytes), Some(2));
+    }
+}

@@ -1,0 +1,262 @@
+//! AMD-V: one virtual CPU and its VMCB.
+//!
+//! Owns the order of an entry: changed state, event, window, timer, VMRUN; and of an exit:
+//! code, decode, the groups it needs. Rooms: `insn` the instructions, `setup` switching on
+//! and constant fields, `vmcb` state groups, `enter` the assembly, `bitmap` ports and MSRs,
+//! `asid` who owns which TLB tag.
+//!
+//! There is no preemption timer: the host's local APIC interrupts at the limit. An
+//! interrupt that ends a run is not acknowledged by the exit; it is served here, before the
+//! exit is told.
+
+mod asid;
+pub mod bitmap;
+mod enter;
+mod insn;
+pub mod setup;
+mod vmcb;
+
+use super::context::Context;
+use crate::cpu;
+use alloc::boxed::Box;
+use asid::Asid;
+use setup::Svm;
+use skerry_manual::svm::caps::Features;
+use skerry_manual::svm::field::{tlb_control, virtual_interrupt};
+use skerry_manual::svm::{self, CleanBits, Intercepts3, VmcbRead, checks, event, field};
+use skerry_second_stage::{Npt, SecondStage};
+use skerry_words::{
+    Event, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit,
+};
+use vmcb::Vmcb;
+
+/// The virtual interrupt while nobody waits for a window.
+const NO_WINDOW: u64 = virtual_interrupt::MASKING;
+/// A virtual interrupt that is never delivered: it exits when it could be.
+const WINDOW: u64 =
+    virtual_interrupt::MASKING | virtual_interrupt::IGNORE_TPR | virtual_interrupt::PENDING;
+
+/// One virtual CPU.
+pub struct Vcpu {
+    /// The page it shares with its VMM.
+    pub state: Box<GuestState>,
+    vmcb: Vmcb,
+    context: Context,
+    host: Hpa,
+    features: Features,
+    clean_after: CleanBits,
+    asid: Asid,
+    flush: bool,
+    window: u32,
+}
+
+impl Vcpu {
+    /// A vCPU with the number `index`; `None` without frames for VMCB and FPU state.
+    pub fn new(svm: &Svm, index: u16, stage: &SecondStage<Npt>) -> Option<Self> {
+        let asid = Asid::of(index, svm.capabilities.asids);
+        let mut vcpu = Self {
+            state: Box::new(GuestState::at_reset()),
+            vmcb: Vmcb::new()?,
+            context: Context::new(svm.switch)?,
+            host: svm.host(),
+            features: svm.capabilities.features,
+            clean_after: vmcb::clean_after(svm.capabilities.features),
+            asid,
+            flush: true,
+            window: 0,
+        };
+        // SAFETY: the VMCB is new, and never runs before `reset`.
+        unsafe { svm.write_constant_fields(&mut vcpu.vmcb, asid.tag()) };
+        let state = GuestState::at_reset();
+        vcpu.reset(&state, stage);
+        Some(vcpu)
+    }
+
+    /// Everything as at power-on, with `state` to start from.
+    pub fn reset(&mut self, state: &GuestState, stage: &SecondStage<Npt>) {
+        *self.state = state.clone();
+        self.state.dirty = StateGroups::all();
+        self.context.reset();
+        self.move_tsc(0);
+        let values = [
+            (field::NESTED_CR3, Npt::pointer(stage.root())),
+            (field::DR6, 0xffff_0ff0),
+            (field::EVENT_INJECTION, 0),
+        ];
+        // SAFETY: the tables of `stage` are complete and belong to this VM.
+        unsafe { self.vmcb.write_all(&values) };
+        self.flush = true;
+    }
+
+    /// Makes this vCPU the one on this CPU.
+    pub fn load(&mut self) {
+        self.context.load(&self.state);
+        self.flush |= self.asid.was_anothers();
+    }
+
+    /// Takes it off this CPU.
+    pub fn unload(&mut self) {
+        self.state.xcr0 = self.context.xcr0(self.state.xcr0);
+        self.context.unload(&mut self.state);
+    }
+
+    /// Runs the guest until it exits, at `limit` at the latest.
+    #[inline(always)]
+    pub fn enter(&mut self, limit: Tsc) -> VmExit {
+        self.prepare();
+        cpu::apic::interrupt_by(limit);
+        let state: *mut GuestState = &mut *self.state;
+        // SAFETY: this VMCB is set up by `new`, `host` was filled on this CPU, `state` lives
+        // in its box, and interrupts are off outside `cpu::idle`.
+        unsafe { enter::enter(state, self.vmcb.start().0, self.host.0) };
+        self.take_exit()
+    }
+
+    /// What it holds of host memory: VMCB, FPU state, shared page, itself.
+    pub fn bytes(&self) -> u64 {
+        3 * 4096 + size_of::<Self>() as u64
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self) {
+        if !self.state.dirty.is_empty() {
+            self.write_dirty();
+        }
+        // SAFETY: the guest's own register; any value is the guest's affair.
+        unsafe { self.vmcb.write(field::RAX, self.state.gpr[0]) };
+        if self.state.inject.is_some() {
+            self.inject();
+        }
+        if self.state.interrupt_window != self.window {
+            self.ask_for_window();
+        }
+        if self.flush {
+            self.flush_on_entry();
+        }
+        self.vmcb.seal(self.clean_after);
+    }
+
+    #[inline(always)]
+    fn write_dirty(&mut self) {
+        let dirty = self.state.dirty;
+        if dirty != StateGroups::INSTRUCTION {
+            self.before_rare_write(dirty);
+        }
+        // SAFETY: guest fields are checked by the CPU on entry.
+        unsafe { self.vmcb.write_back(&mut self.state) };
+    }
+
+    /// Changed control registers change what cached translations mean.
+    #[cold]
+    fn before_rare_write(&mut self, dirty: StateGroups) {
+        if dirty.contains(StateGroups::TSC) {
+            self.move_tsc(self.state.tsc);
+        }
+        if dirty.contains(StateGroups::XCR0) {
+            self.context.set_xcr0(self.state.xcr0);
+        }
+        self.flush |= dirty.contains(StateGroups::CONTROL);
+    }
+
+    /// Makes the guest's time-stamp counter read `value` now.
+    fn move_tsc(&mut self, value: u64) {
+        let offset = value.wrapping_sub(cpu::tsc::now().0);
+        // SAFETY: the offset changes what the guest reads and nothing else.
+        unsafe { self.vmcb.write(field::TSC_OFFSET, offset) };
+    }
+
+    /// Hands the pending event to the CPU, in the form its mode allows.
+    fn inject(&mut self) {
+        let word = core::mem::take(&mut self.state.inject);
+        let event = event::injection(word, self.vmcb.read(field::CR0));
+        // SAFETY: the CPU checks the event on entry and refuses what does not fit.
+        unsafe { self.vmcb.write(field::EVENT_INJECTION, event) };
+    }
+
+    /// A window for NMIs is not asked for by any VMM: nothing injects them.
+    fn ask_for_window(&mut self) {
+        self.window = self.state.interrupt_window;
+        let wanted = self.window != 0;
+        let others = self.vmcb.read(field::INTERCEPT_3)
+            & !u64::from(Intercepts3::VIRTUAL_INTERRUPT.bits());
+        let window = if wanted { Intercepts3::VIRTUAL_INTERRUPT } else { Intercepts3::empty() };
+        // SAFETY: one more or one less intercept, which the VMM understands.
+        unsafe { self.vmcb.write(field::INTERCEPT_3, others | u64::from(window.bits())) };
+        let interrupt = if wanted { WINDOW } else { NO_WINDOW };
+        // SAFETY: masking stays on, so physical interrupts still exit.
+        unsafe { self.vmcb.write(field::VIRTUAL_INTERRUPT, interrupt) };
+    }
+
+    /// Drops this guest's translations on the entry that follows.
+    #[cold]
+    fn flush_on_entry(&mut self) {
+        let what = if self.features.contains(Features::FLUSH_BY_ASID) {
+            tlb_control::FLUSH_ASID
+        } else {
+            tlb_control::FLUSH_ALL
+        };
+        // SAFETY: dropping cached translations is always allowed.
+        unsafe { self.vmcb.write(field::TLB_CONTROL, what) };
+    }
+
+    #[inline(always)]
+    fn take_exit(&mut self) -> VmExit {
+        if self.flush {
+            self.flush = false;
+            // SAFETY: what had to be dropped is dropped.
+            unsafe { self.vmcb.write(field::TLB_CONTROL, tlb_control::KEEP) };
+        }
+        let code = self.vmcb.read(field::EXIT_CODE);
+        let exit = svm::decode(code, self.features, &self.vmcb);
+        let state = &mut *self.state;
+        self.vmcb.fill(state, svm::groups(&exit, self.features));
+        state.instruction_bytes =
+            svm::instruction_bytes(&exit, self.features, state.rip, &self.vmcb);
+        // An event whose delivery this exit interrupted is delivered again.
+        state.inject = event::interrupted(self.vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
+        match exit {
+            VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
+            VmExit::Cpuid | VmExit::Rdmsr => self.before_look_up(),
+            VmExit::Exception(event) => self.before_exception(event),
+            VmExit::EntryFailed(_) => self.report_failed_entry(),
+            _ => {}
+        }
+        exit
+    }
+
+    /// State that leaves of CPUID and MSRs show, and that changes without an exit: the time,
+    /// and on emulated CPUs without the XSETBV intercept XCR0.
+    #[inline(always)]
+    fn before_look_up(&mut self) {
+        const EXTENDED_STATE: u32 = 0xd;
+        const TIME_STAMP_COUNTER: u32 = 0x10;
+        let state = &mut *self.state;
+        if state.get(Gpr::Rax) as u32 == EXTENDED_STATE {
+            state.xcr0 = self.context.xcr0(state.xcr0);
+        }
+        if state.get(Gpr::Rcx) as u32 == TIME_STAMP_COUNTER {
+            let offset = self.vmcb.read(field::TSC_OFFSET);
+            state.tsc = cpu::tsc::now().0.wrapping_add(offset);
+        }
+    }
+
+    /// A machine check is the host's and ends it. A debug exception is in the VMCB's DR6
+    /// already, unlike on VT-x `[APM 2, "Exception Intercepts", rev. 3.42]`.
+    #[cold]
+    fn before_exception(&mut self, event: Event) {
+        if event.vector == Vector(18) {
+            panic!("machine check while a guest ran");
+        }
+    }
+
+    /// Says which of the manual's checks the state does not pass.
+    #[cold]
+    fn report_failed_entry(&mut self) {
+        self.state.inject = EventWord::NONE;
+        let physical_bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
+        log::error!("VMRUN refused by the CPU; checks that fail:");
+        for failure in checks::failed(&self.vmcb, physical_bits) {
+            log::error!("  {failure}");
+        }
+    }
+}
