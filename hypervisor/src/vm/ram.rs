@@ -29,6 +29,8 @@ pub enum NotBacked {
 pub struct Ram {
     stage: Stage,
     ranges: Vec<Range<Gpa>>,
+    /// From the end of the lower RAM to 4 GiB.
+    hole: Range<Gpa>,
     largest: PageSize,
     resident_bytes: u64,
     recent: Recent,
@@ -40,8 +42,9 @@ impl Ram {
     pub fn new(backend: &Backend, memory_bytes: u64, largest: Largest) -> Option<Self> {
         let stage = backend.new_stage()?;
         let ranges = layout::ram(memory_bytes).collect();
+        let hole = Gpa(memory_bytes.min(layout::HOLE_START))..Gpa(layout::HIGH_RAM_START);
         let largest = page_size(largest).min(backend.largest_page());
-        Some(Self { stage, ranges, largest, resident_bytes: 0, recent: Recent::EMPTY })
+        Some(Self { stage, ranges, hole, largest, resident_bytes: 0, recent: Recent::EMPTY })
     }
 
     /// The tables, for a vCPU to run on.
@@ -65,13 +68,23 @@ impl Ram {
     /// [`NotBacked`]; nothing has changed.
     #[inline]
     pub fn back(&mut self, gpa: Gpa) -> Result<(), NotBacked> {
-        let Some(range) = self.ranges.iter().find(|range| range.contains(&gpa)) else {
+        let Some(range) = self.range_of(gpa) else {
             return Err(NotBacked::NotRam);
         };
         if self.largest > PageSize::Kib4 && self.back_by_large(gpa, range.clone()) {
             return Ok(());
         }
         self.back_small(gpa.page_start())
+    }
+
+    /// The range of RAM around `gpa`. The most accesses to no RAM are to devices below 4 GiB,
+    /// beyond the end of the lower RAM: those are told apart at once.
+    #[inline(always)]
+    fn range_of(&self, gpa: Gpa) -> Option<&Range<Gpa>> {
+        if self.hole.contains(&gpa) {
+            return None;
+        }
+        self.ranges.iter().find(|range| range.contains(&gpa))
     }
 
     /// The largest page that fits into `range` around `gpa`; false if none can be given.
@@ -161,6 +174,14 @@ impl Ram {
         self.stage.translate(gpa).ok_or(Unbacked(gpa))
     }
 
+    /// Where the page of `at` is, and keeps it for the next time.
+    #[cold]
+    fn look_up(&mut self, at: Gpa) -> Option<Hpa> {
+        let hpa = self.locate(at).ok()?.hpa;
+        self.recent.keep(at, hpa);
+        Some(hpa)
+    }
+
     /// Visits the host pieces of a guest range, each within one page. The few bytes of a
     /// page-table entry or an instruction are mostly in a page that was just looked up.
     #[inline]
@@ -203,12 +224,14 @@ impl Ram {
 /// until the whole VM is cleared, so an entry can only become useless, never wrong.
 #[derive(Clone, Copy)]
 struct Recent {
-    pages: [Option<(Gpa, Hpa)>; Recent::ENTRIES],
+    pages: [(Gpa, Hpa); Recent::ENTRIES],
 }
 
 impl Recent {
     const ENTRIES: usize = 64;
-    const EMPTY: Self = Self { pages: [None; Self::ENTRIES] };
+    /// No page starts at an odd address.
+    const NOTHING: Gpa = Gpa(1);
+    const EMPTY: Self = Self { pages: [(Self::NOTHING, Hpa(0)); Self::ENTRIES] };
 
     #[inline(always)]
     fn slot(gpa: Gpa) -> usize {
@@ -217,16 +240,12 @@ impl Recent {
 
     #[inline(always)]
     fn find(&self, gpa: Gpa) -> Option<Hpa> {
-        match self.pages[Self::slot(gpa)] {
-            Some((page, host)) if page == gpa.page_start() => {
-                Some(Hpa(host.0 | gpa.page_offset()))
-            }
-            _ => None,
-        }
+        let (page, host) = self.pages[Self::slot(gpa)];
+        (page == gpa.page_start()).then_some(Hpa(host.0 | gpa.page_offset()))
     }
 
     fn keep(&mut self, gpa: Gpa, hpa: Hpa) {
-        self.pages[Self::slot(gpa)] = Some((gpa.page_start(), hpa.page_start()));
+        self.pages[Self::slot(gpa)] = (gpa.page_start(), hpa.page_start());
     }
 }
 
@@ -253,6 +272,21 @@ impl GuestMemory for Ram {
             // SAFETY: `visit` gives pieces of this VM's own mappings.
             unsafe { mem::guest::read(hpa, &mut into[part]) }
         })
+    }
+
+    #[inline(always)]
+    fn word(&mut self, at: Gpa) -> Option<u64> {
+        if at.page_offset() > PAGE_BYTES - 8 {
+            return None;
+        }
+        let hpa = match self.recent.find(at) {
+            Some(hpa) => hpa,
+            None => self.look_up(at)?,
+        };
+        let mut bytes = [0; 8];
+        // SAFETY: the page of `hpa` is one of this VM's own mappings, and holds all eight.
+        unsafe { mem::guest::read(hpa, &mut bytes) };
+        Some(u64::from_le_bytes(bytes))
     }
 
     #[inline]

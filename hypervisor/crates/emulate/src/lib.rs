@@ -6,9 +6,10 @@
 //! second look at instructions that some CPUs do not describe ([`measure`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
-//! [`PortTarget`] and [`GuestMemory`]. Called by the VMM with a guest state whose groups
-//! INSTRUCTION, CONTROL, OPERAND (or SEGMENTS), PRIVILEGE and STACK are valid; without
-//! PDPTES the page-directory-pointer entries of PAE paging are read from the guest's memory.
+//! [`PortTarget`] and [`GuestMemory`](skerry_words::GuestMemory). Called by the VMM with a
+//! guest state whose groups INSTRUCTION, CONTROL, OPERAND (or SEGMENTS), PRIVILEGE and STACK
+//! are valid; without PDPTES the page-directory-pointer entries of PAE paging are read from
+//! the guest's memory.
 //!
 //! All of it runs on hostile values: no panic, and no loop without a bound.
 #![no_std]

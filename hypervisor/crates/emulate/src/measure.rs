@@ -10,10 +10,10 @@ use crate::decode::DecodeError;
 use crate::fetch::{Bytes, fetch_from, joined};
 use crate::place::Translations;
 use crate::prefix::Prefixes;
-use crate::{mode, register, segment, string_io};
+use crate::{mode, paging, register, segment, string_io};
 use skerry_words::{
-    Access, CrAccess, CrOperation, Direction, Fault, GuestMemory, GuestState, PortAccess, Segment,
-    StringIo, VmExit, Width,
+    Access, CrAccess, CrOperation, Direction, Fault, GuestMemory, GuestState, Gva, PAGE_BYTES,
+    PortAccess, Segment, StringIo, VmExit, Width,
 };
 
 /// An exit with nothing left untold.
@@ -26,13 +26,16 @@ pub struct Measured {
 }
 
 /// The length of the instruction at RIP that exited as `exit`, if it is one of the frequent
-/// ones without a prefix, whole in its page; `None` sends to [`measure`].
+/// ones without a prefix, in 64-bit code and not at the end of its page; `None` sends to
+/// [`measure`].
 #[inline(always)]
 pub fn plain_length(
     exit: &VmExit,
     state: &GuestState,
     memory: &mut impl GuestMemory,
 ) -> Option<u32> {
+    /// The last place of eight bytes in a page.
+    const WHOLE: u64 = PAGE_BYTES - 8;
     // The bytes as a little-endian number, the mask of them, and how many they are.
     let (opcode, mask, length) = match exit {
         VmExit::Cpuid => (0xa20f, 0xffff, 2),
@@ -62,9 +65,11 @@ pub fn plain_length(
         | VmExit::EntryFailed(_)
         | VmExit::Unknown(_) => return None,
     };
-    let bytes = fetch_from(state, memory, 0).ok()?;
-    let found = bytes.first_word() & mask == opcode && bytes.length() >= length;
-    found.then_some(length as u32)
+    if !mode::is_64_bit(state) {
+        return None;
+    }
+    let at = paging::glance_at_code(state, memory, Gva(state.rip))?;
+    (memory.word(at)? & mask == opcode && at.page_offset() <= WHOLE).then_some(length)
 }
 
 /// Looks at the instruction at RIP that exited as `exit`. `None` if there is another one
@@ -354,10 +359,28 @@ mod tests {
         );
     }
 
+    /// Long mode with tables at 1000h, 2000h and 3000h that map the first 2 MiB as `bits`
+    /// say; code at 4000h.
+    fn paged(bits: u64, code: &[u8]) -> (GuestState, Code) {
+        let mut memory = std::vec![0; 0x4000];
+        for (at, entry) in [(0x1000, 0x2027), (0x2000, 0x3027), (0x3000, bits)] {
+            memory[at..at + 8].copy_from_slice(&u64::to_le_bytes(entry));
+        }
+        memory.extend(code);
+        let mut state = state(AccessRights::CODE64);
+        state.cr0 |= 1 << 31;
+        state.cr4 = 1 << 5;
+        state.cr3 = 0x1000;
+        state.efer |= 1 << 8 | 1 << 11;
+        state.rip = 0x4000;
+        (state, Code(memory))
+    }
+
     #[test]
     fn the_plain_ones_are_known_at_a_glance_and_only_they() {
         let glance = |exit, code: &[u8]| {
-            plain_length(&exit, &state(AccessRights::CODE64), &mut Code(code.to_vec()))
+            let (state, mut memory) = paged(0xa3, code);
+            plain_length(&exit, &state, &mut memory)
         };
         assert_eq!(glance(VmExit::Cpuid, &[0x0f, 0xa2]), Some(2));
         assert_eq!(glance(VmExit::Hypercall, &[0x0f, 0x01, 0xd9]), Some(3));
@@ -365,6 +388,34 @@ mod tests {
         assert_eq!(glance(VmExit::Cpuid, &[0x66, 0x0f, 0xa2]), None);
         assert_eq!(glance(VmExit::Cpuid, &[0x0f, 0x32]), None);
         assert_eq!(glance(VmExit::Timer, &[0x0f, 0xa2]), None);
+    }
+
+    #[test]
+    fn a_glance_knows_no_code_that_a_walk_would_treat_otherwise() {
+        let glance = |bits, cpl, cr4| {
+            let (mut state, mut memory) = paged(bits, &[0x0f, 0xa2]);
+            state.cpl = cpl;
+            state.cr4 |= cr4;
+            plain_length(&VmExit::Cpuid, &state, &mut memory)
+        };
+        // Not present, not accessed, reserved bits, no execute.
+        for bits in [0xa2, 0x83, 0x2_00a3, 1 << 51 | 0xa3, 1 << 63 | 0xa3] {
+            assert_eq!(glance(bits, 0, 0), None, "{bits:#x}");
+        }
+        const SMEP: u64 = 1 << 20;
+        assert_eq!(
+            glance(0xa3, 3, 0),
+            None,
+            "the supervisor's code in user mode"
+        );
+        assert_eq!(glance(0xa7, 3, SMEP), Some(2));
+        assert_eq!(
+            glance(0xa7, 0, SMEP),
+            None,
+            "the user's code in supervisor mode"
+        );
+        assert_eq!(glance(0xa7, 0, 0), Some(2));
+        assert_eq!(glance(0xa3, 0, 1 << 12), None, "five levels");
     }
 
     #[test]

@@ -76,6 +76,48 @@ pub(crate) fn translate_inline(
     Ok(found.gpa)
 }
 
+/// Where the code at `gva` is, in the case that nearly always holds: long mode with four
+/// levels, a page that may be executed, flags that are set. `None` says nothing: ask
+/// [`translate`], which gives the same address or the fault.
+#[inline(always)]
+pub(crate) fn glance_at_code(
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    gva: Gva,
+) -> Option<Gpa> {
+    const USABLE: u64 = PRESENT | ACCESSED;
+    const CHECKED: u64 = USABLE | PAGE | NO_EXECUTE | BEYOND_PHYSICAL;
+    if state.efer & EFER_LMA == 0 || state.cr4 & CR4_LA57 != 0 {
+        return None;
+    }
+    let (mut table, mut all) = (state.cr3 & ADDRESS, u64::MAX);
+    for shift in [39, 30, 21, 12] {
+        let entry = memory.word(Gpa(table | ((gva.0 >> (shift - 3)) & 0xff8)))?;
+        all &= entry;
+        let found = entry & CHECKED;
+        if shift == 12 || found != USABLE {
+            let mapped = USABLE | if shift == 12 { 0 } else { PAGE };
+            let plain = found == mapped && entry & reserved_in_page(shift) == 0;
+            let inside = (1u64 << shift).wrapping_sub(1);
+            return (plain && user_bit_permits(state, all))
+                .then_some(Gpa((entry & ADDRESS & !inside) | (gva.0 & inside)));
+        }
+        table = entry & ADDRESS;
+    }
+    None
+}
+
+/// Whether code may be executed that is a user's or not, as `all` entries say.
+#[inline(always)]
+fn user_bit_permits(state: &GuestState, all: u64) -> bool {
+    let user_page = all & USER != 0;
+    if state.cpl == 3 {
+        user_page
+    } else {
+        !user_page || state.cr4 & CR4_SMEP == 0
+    }
+}
+
 /// The outcome of a walk.
 struct Found {
     gpa: Gpa,
@@ -313,11 +355,7 @@ fn store_flags(memory: &mut impl GuestMemory, at: Gpa, entry: u64, flags: u64) {
 
 #[inline]
 fn read_u64(memory: &mut impl GuestMemory, at: Gpa) -> u64 {
-    let mut bytes = [0; 8];
-    match memory.read(at, &mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes),
-        Err(_) => u64::MAX,
-    }
+    memory.word(at).unwrap_or(u64::MAX)
 }
 
 fn read_u32(memory: &mut impl GuestMemory, at: Gpa) -> u64 {

@@ -290,6 +290,44 @@ fn a_push_reads_the_device_and_writes_the_stack() {
 }
 
 #[test]
+fn a_pop_addressed_by_the_stack_pointer_uses_it_as_it_is_afterwards() {
+    let (state, mut ram) = guest(&[0x8f, 0x44, 0x24, 0x08]); // pop qword [rsp+8]
+    ram.put(0x1_3000, &0x99u64.to_le_bytes());
+    ram.map(0x20_2000, DEVICE, 0x63);
+    let mut state = with(state, [(Gpr::Rsp, 0x20_1ff8)]);
+    ram.put(0x1_3ff8, &0x77u64.to_le_bytes());
+    let (result, seen) = run(&mut state, &mut ram, DEVICE + 8, 0);
+    assert_eq!(
+        (result, seen),
+        (Ok(()), vec![Seen::Write(DEVICE + 8, 8, 0x77)])
+    );
+    assert_eq!(state.get(Gpr::Rsp), 0x20_2000);
+}
+
+#[test]
+fn the_address_of_a_table_is_not_taken_for_that_of_the_operand() {
+    let (state, mut ram) = guest(&[0x8b, 0x03]);
+    let mut state = with(state, [(Gpr::Rbx, 0x20_0000)]);
+    let mut access = exit(0x7000_0000, Some(0x20_0000));
+    access.during_walk = true;
+    let mut device = Recorder::default();
+    assert_eq!(mmio(&mut state, &mut ram, access, &mut device), Ok(()));
+    assert_eq!((device.seen, state.rip), (vec![], CODE));
+}
+
+#[test]
+fn a_plain_store_is_not_done_by_the_rights_of_a_load() {
+    let (state, mut ram) = guest(&[0x89, 0x03]);
+    ram.map(0x20_0000, DEVICE, 0x21);
+    let mut state = with(state, [(Gpr::Rbx, 0x20_0000)]);
+    let mut device = Recorder::default();
+    let access = exit(DEVICE, Some(0x20_0000));
+    let result = mmio(&mut state, &mut ram, access, &mut device);
+    assert_eq!(result, Err(EmulateError::Fault(Fault::Page(0x20_0000, 3))));
+    assert_eq!(device.seen, []);
+}
+
+#[test]
 fn real_mode_adds_segment_and_offset_and_knows_16_bit_addressing() {
     let mut ram = Ram::new();
     ram.put(CODE, &[0x26, 0x88, 0x42, 0x05]); // mov es:[bp+si+5], al

@@ -24,7 +24,6 @@ mod format;
 mod map;
 mod npt;
 mod range;
-mod recent;
 mod size;
 mod walk;
 
@@ -33,7 +32,6 @@ pub use error::{MapError, UnmapError};
 pub use format::{Entry, Format, Leaf, MemoryType, Rights};
 pub use npt::Npt;
 pub use range::Range;
-pub use recent::Recent;
 pub use size::{Level, PageSize};
 pub use walk::{Mapping, SecondStage};
 

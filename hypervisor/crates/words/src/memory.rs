@@ -23,6 +23,16 @@ pub trait GuestMemory {
     /// [`Unbacked`] with the first address that is no RAM; `into` is then unspecified.
     fn read(&mut self, at: Gpa, into: &mut [u8]) -> Result<(), Unbacked>;
 
+    /// The eight bytes at `at` as a little-endian number, or `None` where they are not all in
+    /// RAM; also, if the implementation likes, where they are not in one page. For the
+    /// frequent reads that know another way.
+    #[inline]
+    fn word(&mut self, at: Gpa) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(at, &mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
     /// Stores `from` at `at`.
     ///
     /// # Errors

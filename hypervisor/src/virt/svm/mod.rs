@@ -206,8 +206,7 @@ impl Vcpu {
             // SAFETY: what had to be dropped is dropped.
             unsafe { self.vmcb.write(field::TLB_CONTROL, tlb_control::KEEP) };
         }
-        let code = self.vmcb.read(field::EXIT_CODE);
-        let exit = svm::decode(code, self.features, &self.vmcb);
+        let exit = svm::decode(self.vmcb.read(field::EXIT_CODE), self.features, &self.vmcb);
         let state = &mut *self.state;
         self.vmcb.fill(state, svm::groups(&exit, self.features));
         state.instruction_bytes =

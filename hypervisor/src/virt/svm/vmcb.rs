@@ -31,6 +31,8 @@ const SEGMENTS: [Segment; 8] = [
 
 /// One VMCB.
 pub struct Vmcb {
+    /// Where `frame` is in the direct map.
+    base: *mut u8,
     frame: OwnedFrame,
     clean: CleanBits,
 }
@@ -56,7 +58,8 @@ impl VmcbRead for Vmcb {
 impl Vmcb {
     /// An empty one; `None` without a frame.
     pub fn new() -> Option<Self> {
-        Some(Self { frame: OwnedFrame::zeroed()?, clean: CleanBits::empty() })
+        let frame = OwnedFrame::zeroed()?;
+        Some(Self { base: mem::pointer(frame.start()), frame, clean: CleanBits::empty() })
     }
 
     /// Its physical address, for the CPU.
@@ -67,7 +70,7 @@ impl Vmcb {
 
     #[inline(always)]
     fn place(&self, field: Field) -> *mut u8 {
-        mem::pointer(self.frame.start()).wrapping_add(usize::from(field.offset()))
+        self.base.wrapping_add(usize::from(field.offset()))
     }
 
     /// Writes a field, and no longer calls its part of the VMCB clean.
@@ -128,12 +131,8 @@ impl Vmcb {
 
     #[inline(always)]
     fn fill_more(&self, state: &mut GuestState, groups: StateGroups) {
-        if groups.contains(StateGroups::PRIVILEGE) {
-            state.cpl = self.read(field::CPL) as u32;
-        }
-        if groups.contains(StateGroups::STACK) {
-            state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
-        }
+        state.cpl = self.read(field::CPL) as u32;
+        state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
         if groups.contains(StateGroups::CONTROL) {
             state.cr0 = self.read(field::CR0);
             state.cr3 = self.read(field::CR3);
