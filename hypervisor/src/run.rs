@@ -6,9 +6,9 @@
 //!
 //! Called once, by `main`.
 
+use crate::boot::Started;
 use crate::virt::Backend;
 use crate::vm::{Memory, Turn, Vm};
-use crate::boot::Started;
 use crate::{console, cpu, mem, power};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -73,9 +73,21 @@ impl Machine {
             let vm = Vm::build(spec.clone(), index, bundle, &backend)
                 .unwrap_or_else(|error| refuse(&spec.name, &error.to_string()));
             let id = scheduler.add(vm.weight());
-            vms.push(Slot { vm, id, last_memory: Memory::default() });
+            vms.push(Slot {
+                vm,
+                id,
+                last_memory: Memory::default(),
+            });
         }
-        Self { backend, scheduler, vms, started, loaded: None, first_guest: None, idle_tsc: 0 }
+        Self {
+            backend,
+            scheduler,
+            vms,
+            started,
+            loaded: None,
+            first_guest: None,
+            idle_tsc: 0,
+        }
     }
 
     fn run(&mut self) {
@@ -153,7 +165,11 @@ impl Machine {
 
     /// The earliest deadline of a sleeper.
     fn next_wake(&mut self) -> Tsc {
-        self.vms.iter_mut().map(|slot| slot.vm.wakes_at()).min().unwrap_or(Tsc::NEVER)
+        self.vms
+            .iter_mut()
+            .map(|slot| slot.vm.wakes_at())
+            .min()
+            .unwrap_or(Tsc::NEVER)
     }
 
     fn wake_due(&mut self) {
@@ -204,7 +220,11 @@ impl Machine {
     fn list(&self) {
         for (index, slot) in self.vms.iter().enumerate() {
             let report = slot.vm.report(slot.vm.memory());
-            let state = if slot.vm.is_alive() { String::from("runs") } else { report.stop };
+            let state = if slot.vm.is_alive() {
+                String::from("runs")
+            } else {
+                report.stop
+            };
             console::list_line(index, slot.vm.name(), &state);
         }
     }

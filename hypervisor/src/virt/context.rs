@@ -60,7 +60,11 @@ impl Switch {
             SystemMsrs::Context => 0,
             SystemMsrs::ControlBlock => MSRS.len() - 1,
         };
-        Self { xcr0, first_msr, end_msr }
+        Self {
+            xcr0,
+            first_msr,
+            end_msr,
+        }
     }
 }
 
@@ -75,7 +79,11 @@ impl Context {
     /// A copy as at power-on; `None` without a frame for it.
     pub fn new(switch: Switch) -> Option<Self> {
         let area = OwnedFrame::zeroed()?;
-        let mut context = Self { switch, area, debug: [0; 5] };
+        let mut context = Self {
+            switch,
+            area,
+            debug: [0; 5],
+        };
         context.reset();
         Some(context)
     }
@@ -118,7 +126,11 @@ impl Context {
 
     /// The XCR0 of the guest that is on the CPU; `none` where there is no such register.
     pub fn xcr0(&self, none: u64) -> u64 {
-        if self.switch.xcr0.is_some() { read_xcr0() } else { none }
+        if self.switch.xcr0.is_some() {
+            read_xcr0()
+        } else {
+            none
+        }
     }
 
     /// Makes the guest's XCR0 the CPU's, after an XSETBV was granted.

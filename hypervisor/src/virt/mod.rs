@@ -72,9 +72,13 @@ impl Backend {
     /// [`Refusal`] names the first thing that is missing or locked off.
     pub fn detect() -> Result<Self, Refusal> {
         if vmx::setup::is_there() {
-            vmx::setup::Vmx::enable().map(Self::Vmx).map_err(Refusal::Vmx)
+            vmx::setup::Vmx::enable()
+                .map(Self::Vmx)
+                .map_err(Refusal::Vmx)
         } else if svm::setup::is_there() {
-            svm::setup::Svm::enable().map(Self::Svm).map_err(Refusal::Svm)
+            svm::setup::Svm::enable()
+                .map(Self::Svm)
+                .map_err(Refusal::Svm)
         } else {
             Err(Refusal::Neither)
         }
@@ -122,9 +126,7 @@ impl Backend {
             (Self::Vmx(vmx), Stage::Ept(stage)) => {
                 vmx::Vcpu::new(vmx, index, stage, permitted).map(Vcpu::Vmx)
             }
-            (Self::Svm(svm), Stage::Npt(stage)) => {
-                svm::Vcpu::new(svm, index, stage).map(Vcpu::Svm)
-            }
+            (Self::Svm(svm), Stage::Npt(stage)) => svm::Vcpu::new(svm, index, stage).map(Vcpu::Svm),
             (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
         }
     }

@@ -11,7 +11,9 @@ pub struct Frames;
 /// One entry of a table frame.
 #[inline(always)]
 fn entry(table: HostFrame, index: usize) -> *const AtomicU64 {
-    mem::pointer(table.start()).cast::<AtomicU64>().wrapping_add(index & 511)
+    mem::pointer(table.start())
+        .cast::<AtomicU64>()
+        .wrapping_add(index & 511)
 }
 
 impl TableMemory for Frames {

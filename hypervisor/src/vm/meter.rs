@@ -14,7 +14,12 @@ pub struct Meter {
 impl Meter {
     /// All zero.
     pub const fn new() -> Self {
-        Self { exits: [0; EXIT_KINDS], guest_tsc: 0, turns_tsc: 0, began: Tsc(0) }
+        Self {
+            exits: [0; EXIT_KINDS],
+            guest_tsc: 0,
+            turns_tsc: 0,
+            began: Tsc(0),
+        }
     }
 
     /// A turn of this VM begins.

@@ -7,8 +7,8 @@ mod meter;
 mod ram;
 mod turn;
 
-use crate::virt::{Backend, Permitted, Vcpu};
 use crate::cpu;
+use crate::virt::{Backend, Permitted, Vcpu};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt;
@@ -77,12 +77,17 @@ impl Vm {
         backend: &Backend,
     ) -> Result<Self, BuildError> {
         let file = |name: &str| {
-            bundle.file(name).ok_or_else(|| BuildError::NoFile(String::from(name)))
+            bundle
+                .file(name)
+                .ok_or_else(|| BuildError::NoFile(String::from(name)))
         };
         let image = file(&manifest.kernel)?;
         let initrd = manifest.initrd.as_deref().map(file).transpose()?;
         let vmm = Vmm::new(vmm_config(&manifest, backend), cpu::tsc::now());
-        let permitted = Permitted { cr0: permitted_cr0(), cr4: vmm.permitted_cr4() };
+        let permitted = Permitted {
+            cr0: permitted_cr0(),
+            cr4: vmm.permitted_cr4(),
+        };
         let ram = Ram::new(backend, manifest.memory_bytes, manifest.page_size)
             .ok_or(BuildError::OutOfMemory)?;
         let vcpu = backend
@@ -174,7 +179,11 @@ impl Vm {
 
     /// When it wants to be woken; never, while it does not sleep.
     pub fn wakes_at(&mut self) -> Tsc {
-        if self.asleep && self.is_alive() { self.vcpu.state().deadline } else { Tsc::NEVER }
+        if self.asleep && self.is_alive() {
+            self.vcpu.state().deadline
+        } else {
+            Tsc::NEVER
+        }
     }
 
     /// It looks at its timers and its console at its next turn, asleep or not.
@@ -209,9 +218,13 @@ impl Vm {
         let named = |(name, count): (&str, u64)| (String::from(name), count);
         VmReport {
             name: self.manifest.name.clone(),
-            stop: self.ended.map_or_else(String::new, |reason| alloc::format!("{reason}")),
+            stop: self
+                .ended
+                .map_or_else(String::new, |reason| alloc::format!("{reason}")),
             status: self.ended.map_or(0, StopReason::status),
-            ended: self.ended.is_some_and(|reason| reason != StopReason::Dismissed),
+            ended: self
+                .ended
+                .is_some_and(|reason| reason != StopReason::Dismissed),
             restarts: self.restarts,
             exits: self.meter.exits().map(named).collect(),
             guest_tsc: self.meter.guest_tsc(),
@@ -220,13 +233,20 @@ impl Vm {
             resident_bytes: memory.resident_bytes,
             second_stage_bytes: memory.table_bytes,
             overhead_bytes: self.vcpu.bytes() + size_of::<Self>() as u64,
-            refused: refused.into_iter().filter(|(_, count)| *count != 0).map(named).collect(),
+            refused: refused
+                .into_iter()
+                .filter(|(_, count)| *count != 0)
+                .map(named)
+                .collect(),
         }
     }
 
     /// The memory it holds now; told apart from the report, since an end gives it back.
     pub fn memory(&self) -> Memory {
-        Memory { resident_bytes: self.ram.resident_bytes(), table_bytes: self.ram.table_bytes() }
+        Memory {
+            resident_bytes: self.ram.resident_bytes(),
+            table_bytes: self.ram.table_bytes(),
+        }
     }
 }
 

@@ -44,7 +44,14 @@ impl Ram {
         let ranges = layout::ram(memory_bytes).collect();
         let hole = Gpa(memory_bytes.min(layout::HOLE_START))..Gpa(layout::HIGH_RAM_START);
         let largest = page_size(largest).min(backend.largest_page());
-        Some(Self { stage, ranges, hole, largest, resident_bytes: 0, recent: Recent::EMPTY })
+        Some(Self {
+            stage,
+            ranges,
+            hole,
+            largest,
+            resident_bytes: 0,
+            recent: Recent::EMPTY,
+        })
     }
 
     /// The tables, for a vCPU to run on.
@@ -105,7 +112,11 @@ impl Ram {
         };
         let Some(frame) = block else { return false };
         mem::bytes::zero_frames(frame, (size.bytes() / PAGE_BYTES) as usize);
-        if self.stage.map(start, Leaf::ram(frame.start(), size)).is_err() {
+        if self
+            .stage
+            .map(start, Leaf::ram(frame.start(), size))
+            .is_err()
+        {
             free_blocks(frame, size);
             return false;
         }
@@ -116,7 +127,10 @@ impl Ram {
     fn back_small(&mut self, start: Gpa) -> Result<(), NotBacked> {
         let frame = mem::allocate().ok_or(NotBacked::OutOfMemory)?;
         mem::bytes::zero_frame(frame);
-        match self.stage.map(start, Leaf::ram(frame.start(), PageSize::Kib4)) {
+        match self
+            .stage
+            .map(start, Leaf::ram(frame.start(), PageSize::Kib4))
+        {
             Ok(()) => {
                 self.resident_bytes += PageSize::Kib4.bytes();
                 Ok(())
@@ -137,7 +151,9 @@ impl Ram {
     /// # Errors
     /// The first address that could not be backed.
     pub fn apply(&mut self, plan: &LoadPlan<'_>) -> Result<(), Unbacked> {
-        plan.pieces.iter().try_for_each(|piece| self.write(piece.at, &piece.bytes))
+        plan.pieces
+            .iter()
+            .try_for_each(|piece| self.write(piece.at, &piece.bytes))
     }
 
     /// Takes every frame and table back and starts again with nothing backed. No vCPU may
@@ -231,7 +247,9 @@ impl Recent {
     const ENTRIES: usize = 64;
     /// No page starts at an odd address.
     const NOTHING: Gpa = Gpa(1);
-    const EMPTY: Self = Self { pages: [(Self::NOTHING, Hpa(0)); Self::ENTRIES] };
+    const EMPTY: Self = Self {
+        pages: [(Self::NOTHING, Hpa(0)); Self::ENTRIES],
+    };
 
     #[inline(always)]
     fn slot(gpa: Gpa) -> usize {

@@ -97,7 +97,8 @@ impl Vm {
         if !self.typed.is_empty() {
             own = own.min(now.after(RETRY_INPUT_TSC));
         }
-        own.max(Tsc(now.0.wrapping_add(LEAST_RUN_TSC))).min(slice_end)
+        own.max(Tsc(now.0.wrapping_add(LEAST_RUN_TSC)))
+            .min(slice_end)
     }
 
     /// The VMM answers.
@@ -125,7 +126,11 @@ impl Vm {
         if console::has_input() {
             return Step::Leave(Turn::Preempted);
         }
-        if now >= limit { self.time_is_up(vm, slice_end, now) } else { Step::Enter }
+        if now >= limit {
+            self.time_is_up(vm, slice_end, now)
+        } else {
+            Step::Enter
+        }
     }
 
     fn time_is_up(&mut self, vm: usize, slice_end: Tsc, now: Tsc) -> Step {

@@ -100,7 +100,10 @@ pub(crate) fn fetch_from(
 ) -> Result<Bytes, Fault> {
     let (gva, in_segment) = linear(state, skip)?;
     let in_page = PAGE_BYTES.wrapping_sub(gva.page_offset());
-    let gpa = paging::translate_inline(state, memory, gva, Access::Execute)?;
+    let gpa = match paging::glance_at_code(state, memory, gva) {
+        Some(gpa) => gpa,
+        None => paging::translate(state, memory, gva, Access::Execute)?,
+    };
     let length = in_segment.min(in_page).min(MAX_BYTES as u64) as u8;
     // What is no memory floats: all ones.
     let mut bytes = [0xff; 16];

@@ -43,17 +43,6 @@ pub fn translate(
     gva: Gva,
     access: Access,
 ) -> Result<Gpa, Fault> {
-    translate_inline(state, memory, gva, access)
-}
-
-/// [`translate`] as a part of its caller, which knows the kind of access.
-#[inline(always)]
-pub(crate) fn translate_inline(
-    state: &GuestState,
-    memory: &mut impl GuestMemory,
-    gva: Gva,
-    access: Access,
-) -> Result<Gpa, Fault> {
     if state.cr0 & CR0_PG == 0 {
         return Ok(Gpa(gva.0));
     }
@@ -91,8 +80,8 @@ pub(crate) fn glance_at_code(
         return None;
     }
     let (mut table, mut all) = (state.cr3 & ADDRESS, u64::MAX);
-    for shift in [39, 30, 21, 12] {
-        let entry = memory.word(Gpa(table | ((gva.0 >> (shift - 3)) & 0xff8)))?;
+    for shift in [39u32, 30, 21, 12] {
+        let entry = memory.word(Gpa(table | ((gva.0 >> shift.wrapping_sub(3)) & 0xff8)))?;
         all &= entry;
         let found = entry & CHECKED;
         if shift == 12 || found != USABLE {

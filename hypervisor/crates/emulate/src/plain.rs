@@ -10,7 +10,7 @@ use crate::fetch::Bytes;
 use crate::register::{self, Register};
 use skerry_words::{Access, Gpa, GuestState, MemoryAccess, PAGE_BYTES, Width};
 
-/// A plain move between a register and [base + displacement].
+/// A plain move between a register, or from a constant, and [base + displacement].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Plain {
     length: u8,
@@ -26,6 +26,8 @@ struct Plain {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Store,
+    /// Of this constant, whatever the register.
+    StoreConstant(u32),
     Load,
     /// To all of the register.
     LoadExtended,
@@ -51,6 +53,10 @@ pub(crate) fn execute(
         Kind::Store => {
             let value = register.read(state, plain.width);
             target.write(gpa, plain.width, value);
+        }
+        Kind::StoreConstant(constant) => {
+            let extended = i64::from(constant as i32) as u64;
+            target.write(gpa, plain.width, extended & plain.width.mask());
         }
         Kind::Load => {
             let value = target.read(gpa, plain.width);
@@ -78,12 +84,13 @@ fn operand(state: &GuestState, plain: Plain, access: MemoryAccess) -> Option<Gpa
     let inside = gva & PAGE_BYTES.wrapping_sub(1);
     let same_page = gva ^ inside == told.page_start().0;
     let fits = inside <= PAGE_BYTES.wrapping_sub(plain.width.bytes());
-    let permitted = plain.kind != Kind::Store || access.access == Access::Write;
+    let stores = matches!(plain.kind, Kind::Store | Kind::StoreConstant(_));
+    let permitted = !stores || access.access == Access::Write;
     (same_page && fits && permitted && !access.during_walk)
         .then(|| Gpa(access.gpa.page_start().0 | inside))
 }
 
-/// REX or nothing; 88h to 8Bh, or 0Fh B6h and B7h; ModRM without SIB.
+/// REX or nothing; 88h to 8Bh, C6h and C7h, or 0Fh B6h and B7h; ModRM without SIB.
 #[inline]
 fn recognise(bytes: &Bytes) -> Option<Plain> {
     let mut word = bytes.first_word();
@@ -104,13 +111,16 @@ fn recognise(bytes: &Bytes) -> Option<Plain> {
         (false, 0x89) => (Kind::Store, full_width(rex)),
         (false, 0x8a) => (Kind::Load, Width::Byte),
         (false, 0x8b) => (Kind::Load, full_width(rex)),
+        (false, 0xc6) => (Kind::StoreConstant(0), Width::Byte),
+        (false, 0xc7) => (Kind::StoreConstant(0), full_width(rex)),
         _ => return None,
     };
     let modrm = (word >> 8) as u8;
     let (mode, low) = (modrm >> 6, modrm & 7);
     let field = (modrm >> 3) & 7;
+    let constant = kind == Kind::StoreConstant(0);
     let is_high_byte = width == Width::Byte && !extended && rex == 0 && field >= 4;
-    if low == 4 || is_high_byte {
+    if low == 4 || is_high_byte || (constant && field != 0) {
         return None;
     }
     let relative = mode == 0 && low == 5;
@@ -121,14 +131,37 @@ fn recognise(bytes: &Bytes) -> Option<Plain> {
         _ => return None,
     };
     length = length.wrapping_add(added);
+    let kind = if constant {
+        let at = usize::from(length);
+        length = length.wrapping_add(if width == Width::Byte { 1 } else { 4 });
+        Kind::StoreConstant(constant_at(bytes, at, width))
+    } else {
+        kind
+    };
     (usize::from(length) <= bytes.length()).then_some(Plain {
         length,
         kind,
         width,
-        register: field | ((rex & 4) << 1),
+        register: if constant {
+            0
+        } else {
+            field | ((rex & 4) << 1)
+        },
         base: (!relative).then_some(low | ((rex & 1) << 3)),
         displacement,
     })
+}
+
+/// The constant of one or four bytes that ends the instruction.
+#[inline]
+fn constant_at(bytes: &Bytes, at: usize, width: Width) -> u32 {
+    let byte = |index: usize| bytes.at(at.wrapping_add(index));
+    match width {
+        Width::Byte => u32::from(byte(0)),
+        Width::Word | Width::Dword | Width::Qword => {
+            u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+        }
+    }
 }
 
 #[inline]
@@ -165,14 +198,20 @@ mod tests {
     /// What the general decoder says, in the short way's words.
     fn generally(code: &[u8]) -> Option<Plain> {
         let whole = decode(&Bytes::new(code), Width::Qword).ok()?;
-        let Source::Register(register) = whole.source else {
-            return None;
+        let stores = whole.operation == Operation::Store;
+        let (kind, register) = match (whole.source, whole.width) {
+            (Source::Register(register), _) => (kind(whole.operation)?, register.number),
+            (Source::Immediate(value), Width::Byte) if stores => {
+                (Kind::StoreConstant(u32::from(value as u8)), 0)
+            }
+            (Source::Immediate(value), _) if stores => (Kind::StoreConstant(value as u32), 0),
+            (Source::Immediate(_), _) => return None,
         };
         Some(Plain {
             length: whole.length,
-            kind: kind(whole.operation)?,
+            kind,
             width: whole.width,
-            register: register.number,
+            register,
             base: match whole.memory.base {
                 Base::Register(number) => Some(number),
                 Base::NextInstruction => None,
@@ -184,13 +223,14 @@ mod tests {
 
     #[test]
     fn the_short_way_decodes_as_the_general_one_over_all_its_encodings() {
-        let opcodes: [&[u8]; 7] = [
+        let opcodes: [&[u8]; 8] = [
             &[0x88],
             &[0x89],
             &[0x8a],
             &[0x8b],
             &[0x0f, 0xb6],
             &[0x0f, 0xb7],
+            &[0xc6],
             &[0xc7],
         ];
         let mut known = 0;
@@ -200,7 +240,7 @@ mod tests {
                     let mut code = Vec::new();
                     code.extend((0x40..0x50).contains(&rex).then_some(rex));
                     code.extend_from_slice(opcode);
-                    code.extend([modrm, 0x92, 0x83, 0x74, 0xf5, 0x16, 7]);
+                    code.extend([modrm, 0x92, 0x83, 0x74, 0xf5, 0x16, 7, 0x88, 0x99, 0xaa]);
                     if let Some(plain) = recognise(&Bytes::new(&code)) {
                         assert_eq!(Some(plain), generally(&code), "{code:x?}");
                         known += 1;

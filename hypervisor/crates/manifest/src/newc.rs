@@ -39,7 +39,13 @@ fn split(archive: &[u8]) -> Option<(Member<'_>, &[u8])> {
     let end = start.checked_add(field(header, FILE_SIZE_FIELD)?)?;
     let bytes = archive.get(start..end)?;
     let after = archive.get(aligned(end)?..).unwrap_or_default();
-    Some((Member { name: core::str::from_utf8(name).ok()?, bytes }, after))
+    Some((
+        Member {
+            name: core::str::from_utf8(name).ok()?,
+            bytes,
+        },
+        after,
+    ))
 }
 
 /// A header field by its number: eight hexadecimal digits.
@@ -56,7 +62,11 @@ fn aligned(offset: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
     use super::*;
     use alloc::{format, string::String, vec, vec::Vec};
     use proptest::prelude::*;

@@ -28,22 +28,34 @@ struct Vmcb {
 
 impl VmcsRead for Vmcs {
     fn read(&self, field: vmx::Field) -> u64 {
-        self.values.iter().find(|(known, _)| *known == field).map_or(0, |(_, value)| *value)
+        self.values
+            .iter()
+            .find(|(known, _)| *known == field)
+            .map_or(0, |(_, value)| *value)
     }
 }
 
 impl VmcbRead for Vmcb {
     fn read(&self, field: svm::Field) -> u64 {
-        self.values.iter().find(|(known, _)| *known == field).map_or(0, |(_, value)| *value)
+        self.values
+            .iter()
+            .find(|(known, _)| *known == field)
+            .map_or(0, |(_, value)| *value)
     }
 }
 
 fn vmcs(reason: u32, values: &[(vmx::Field, u64)]) -> Vmcs {
-    Vmcs { reason, values: values.to_vec() }
+    Vmcs {
+        reason,
+        values: values.to_vec(),
+    }
 }
 
 fn vmcb(code: u64, values: &[(svm::Field, u64)]) -> Vmcb {
-    Vmcb { code, values: values.to_vec() }
+    Vmcb {
+        code,
+        values: values.to_vec(),
+    }
 }
 
 fn qualified(reason: u32, qualification: u64) -> Vmcs {
@@ -58,7 +70,10 @@ fn informed(code: u64, information: u64) -> Vmcb {
 fn common(exit: VmExit) -> VmExit {
     match exit {
         VmExit::HostInterrupt(_) => VmExit::HostInterrupt(None),
-        VmExit::Memory(access) => VmExit::Memory(MemoryAccess { gva: None, ..access }),
+        VmExit::Memory(access) => VmExit::Memory(MemoryAccess {
+            gva: None,
+            ..access
+        }),
         other => other,
     }
 }
@@ -135,21 +150,37 @@ fn string() -> impl Strategy<Value = StringIo> {
     ];
     let sizes = prop::sample::select(vec![2_u8, 4, 8]);
     (any::<bool>(), sizes, prop::sample::select(segments)).prop_map(
-        |(repeat, address_bytes, segment)| StringIo { repeat, address_bytes, segment },
+        |(repeat, address_bytes, segment)| StringIo {
+            repeat,
+            address_bytes,
+            segment,
+        },
     )
 }
 
 fn port_access() -> impl Strategy<Value = PortAccess> {
-    (any::<u16>(), width(), direction(), prop::option::of(string())).prop_map(
-        |(port, width, direction, string)| {
+    (
+        any::<u16>(),
+        width(),
+        direction(),
+        prop::option::of(string()),
+    )
+        .prop_map(|(port, width, direction, string)| {
             // INS has no choice of segment.
             let string = string.map(|string| match direction {
-                Direction::In => StringIo { segment: Segment::Es, ..string },
+                Direction::In => StringIo {
+                    segment: Segment::Es,
+                    ..string
+                },
                 Direction::Out => string,
             });
-            PortAccess { port: Port(port), width, direction, string }
-        },
-    )
+            PortAccess {
+                port: Port(port),
+                width,
+                direction,
+                string,
+            }
+        })
 }
 
 /// Qualification and instruction information `[SDM 3C, "Exit Qualification for I/O
@@ -190,7 +221,11 @@ fn memory_in_vmcs(access: MemoryAccess) -> Vmcs {
         Access::Write => 1 << 1,
         Access::Execute => 1 << 2,
     };
-    let walk = if access.during_walk { 1 << 7 } else { 0b11 << 7 };
+    let walk = if access.during_walk {
+        1 << 7
+    } else {
+        0b11 << 7
+    };
     vmcs(
         48,
         &[

@@ -121,7 +121,10 @@ impl Vmm {
     /// What the guest was refused so far.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
-        Refusals { absent: self.platform.absent_accesses(), ..self.refusals }
+        Refusals {
+            absent: self.platform.absent_accesses(),
+            ..self.refusals
+        }
     }
 
     /// Answers one exit. `state` holds the groups the exit needs; on return its dirty
@@ -190,7 +193,11 @@ impl Vmm {
             }
             VmExit::Hypercall => {
                 let counts = [self.answered, self.interrupts];
-                let counts = Counts { counts, refusals: &self.refusals, platform: &self.platform };
+                let counts = Counts {
+                    counts,
+                    refusals: &self.refusals,
+                    platform: &self.platform,
+                };
                 hypercall::answer(state, memory, &mut self.console, counts)
             }
             rare => self.answer_rare(rare, state, memory, now),
@@ -226,7 +233,10 @@ impl Vmm {
             VmExit::Rdmsr => self.msr_answered(msr::read(state), state),
             VmExit::Wrmsr => self.msr_answered(msr::write(state), state),
             VmExit::Cr(access) => {
-                let mut rules = ControlRules { cr4: self.permitted_cr4, cr8: &mut self.cr8 };
+                let mut rules = ControlRules {
+                    cr4: self.permitted_cr4,
+                    cr8: &mut self.cr8,
+                };
                 let answer = rules.answer(*access, state, memory);
                 self.instruction_answered(answer, state)
             }
@@ -278,7 +288,12 @@ impl Vmm {
     }
 
     fn bus(&mut self, now: Tsc) -> Bus<'_> {
-        Bus { platform: &mut self.platform, console: &mut self.console, now, end: None }
+        Bus {
+            platform: &mut self.platform,
+            console: &mut self.console,
+            now,
+            end: None,
+        }
     }
 
     fn msr_answered(&mut self, answer: Result<(), Fault>, state: &mut GuestState) -> Resume {
@@ -324,7 +339,11 @@ impl Vmm {
             self.deliver(state, now);
         }
         state.deadline = self.platform.next_deadline();
-        if self.halted { Resume::Halt } else { Resume::Enter }
+        if self.halted {
+            Resume::Halt
+        } else {
+            Resume::Enter
+        }
     }
 
     #[inline(never)]
@@ -337,7 +356,11 @@ impl Vmm {
             self.interrupts = self.interrupts.wrapping_add(1);
             self.halted = false;
             let kind = EventKind::Interrupt;
-            state.inject = EventWord::encode(Event { kind, vector, error_code: None });
+            state.inject = EventWord::encode(Event {
+                kind,
+                vector,
+                error_code: None,
+            });
         }
         state.interrupt_window = u32::from(self.platform.interrupt_pending());
     }
@@ -351,5 +374,9 @@ fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 mod tests;

@@ -5,7 +5,7 @@
 //! arrives here is judged whole `[SDM 3A, "Control Registers", ed. 085]`.
 
 use skerry_words::{
-    CrAccess, CrOperation, Fault, Gpa, GuestMemory, GuestState, Segment, AccessRights, StateGroups,
+    AccessRights, CrAccess, CrOperation, Fault, Gpa, GuestMemory, GuestState, Segment, StateGroups,
 };
 
 use crate::cpuid::CpuidTable;
@@ -56,7 +56,10 @@ pub fn permitted_cr4(table: &CpuidTable) -> u64 {
         (seven.ebx, 7, 1 << 20),    // SMEP
         (seven.ebx, 20, 1 << 21),   // SMAP
     ];
-    rules.iter().filter(|(word, bit, _)| word & (1 << bit) != 0).fold(0, |sum, rule| sum | rule.2)
+    rules
+        .iter()
+        .filter(|(word, bit, _)| word & (1 << bit) != 0)
+        .fold(0, |sum, rule| sum | rule.2)
 }
 
 /// What a control-register answer needs to know of its VM.
@@ -151,7 +154,10 @@ fn write_cr0(
 
 /// EFER after paging is switched: long mode becomes active or inactive with it.
 fn switch_paging(on: bool, state: &GuestState) -> Result<u64, Fault> {
-    let in_long_code = state.segment(Segment::Cs).rights.contains(AccessRights::LONG);
+    let in_long_code = state
+        .segment(Segment::Cs)
+        .rights
+        .contains(AccessRights::LONG);
     if on {
         if state.efer & EFER_LME == 0 {
             return Ok(state.efer);
@@ -174,7 +180,11 @@ fn write_cr3(
     memory: &mut impl GuestMemory,
 ) -> Result<(), Fault> {
     const NO_FLUSH: u64 = 1 << 63;
-    let value = if state.cr4 & CR4_PCIDE != 0 { value & !NO_FLUSH } else { value };
+    let value = if state.cr4 & CR4_PCIDE != 0 {
+        value & !NO_FLUSH
+    } else {
+        value
+    };
     if state.efer & EFER_LMA != 0 && value >> 52 != 0 {
         return Err(Fault::GeneralProtection(0));
     }
@@ -221,7 +231,9 @@ fn load_pdptes(
     }
     let mut bytes = [0; 32];
     let at = Gpa(cr3 & 0xffff_ffe0);
-    memory.read(at, &mut bytes).map_err(|_| Fault::GeneralProtection(0))?;
+    memory
+        .read(at, &mut bytes)
+        .map_err(|_| Fault::GeneralProtection(0))?;
     let mut entries = [0; 4];
     for (entry, chunk) in entries.iter_mut().zip(bytes.chunks_exact(8)) {
         *entry = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
@@ -277,8 +289,15 @@ mod tests {
         state.gpr[0] = value;
         state.instruction_bytes = 3;
         let mut cr8 = 0;
-        let access = CrAccess { register, operation: CrOperation::Write(0) };
-        ControlRules { cr4: 0x0030_07bf, cr8: &mut cr8 }.answer(access, state, &mut NoMemory)
+        let access = CrAccess {
+            register,
+            operation: CrOperation::Write(0),
+        };
+        ControlRules {
+            cr4: 0x0030_07bf,
+            cr8: &mut cr8,
+        }
+        .answer(access, state, &mut NoMemory)
     }
 
     const GP: Result<(), Fault> = Err(Fault::GeneralProtection(0));
@@ -325,18 +344,34 @@ mod tests {
         let mut state = GuestState::at_reset();
         state.efer = EFER_LMA | EFER_LME;
         state.cr0 = CR0_PG | CR0_PE;
-        assert_eq!(checked_efer(EFER_LME | EFER_NXE, &state), Ok(EFER_LMA | EFER_LME | EFER_NXE));
-        assert_eq!(checked_efer(0, &state), Err(Fault::GeneralProtection(0)), "LME while paging");
-        assert_eq!(checked_efer(EFER_LME | 1 << 12, &state), Err(Fault::GeneralProtection(0)));
+        assert_eq!(
+            checked_efer(EFER_LME | EFER_NXE, &state),
+            Ok(EFER_LMA | EFER_LME | EFER_NXE)
+        );
+        assert_eq!(
+            checked_efer(0, &state),
+            Err(Fault::GeneralProtection(0)),
+            "LME while paging"
+        );
+        assert_eq!(
+            checked_efer(EFER_LME | 1 << 12, &state),
+            Err(Fault::GeneralProtection(0))
+        );
     }
 
     #[test]
     fn lmsw_sets_protection_but_cannot_clear_it() {
         let mut state = GuestState::at_reset();
         let mut cr8 = 0;
-        let mut rules = ControlRules { cr4: 0, cr8: &mut cr8 };
+        let mut rules = ControlRules {
+            cr4: 0,
+            cr8: &mut cr8,
+        };
         for word in [1, 0] {
-            let access = CrAccess { register: 0, operation: CrOperation::Lmsw(word) };
+            let access = CrAccess {
+                register: 0,
+                operation: CrOperation::Lmsw(word),
+            };
             rules.answer(access, &mut state, &mut NoMemory).unwrap();
             assert_eq!(state.cr0 & CR0_PE, CR0_PE);
         }

@@ -89,8 +89,7 @@ const LEAF7_EBX: u32 = (1 << 0)
     | (1 << 29)
     | (1 << 30)
     | (1 << 31);
-const LEAF7_EBX_AVX512: u32 =
-    (1 << 16) | (1 << 17) | (1 << 21) | (1 << 28) | (1 << 30) | (1 << 31);
+const LEAF7_EBX_AVX512: u32 = (1 << 16) | (1 << 17) | (1 << 21) | (1 << 28) | (1 << 30) | (1 << 31);
 const LEAF7_EBX_INVPCID: u32 = 1 << 10;
 /// Leaf 7 ECX: AVX512 VBMI, UMIP, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ, RDPID.
 const LEAF7_ECX: u32 = (1 << 1)
@@ -156,15 +155,23 @@ impl CpuidTable {
         }
         let top = leaf(EXTENDED_BASE, 0).eax & 0xffff;
         let extended = (0..=top.min(HIGHEST_EXTENDED))
-            .map(|number| {
-                extended_leaf(number, leaf(EXTENDED_BASE | number, 0), abilities)
-            })
+            .map(|number| extended_leaf(number, leaf(EXTENDED_BASE | number, 0), abilities))
             .collect();
-        let cache = (0..4).map(|subleaf| private_cache(leaf(4, subleaf))).collect();
+        let cache = (0..4)
+            .map(|subleaf| private_cache(leaf(4, subleaf)))
+            .collect();
         let features = leaf(XSTATE_LEAF, 1).eax & LEAF_D1_EAX;
         let is_intel = leaf(0, 0).ecx == u32::from_le_bytes(*b"ntel");
         let hypervisor = hypervisor_leaves();
-        Self { basic, extended, hypervisor, cache, xstate, xstate_features: features, is_intel }
+        Self {
+            basic,
+            extended,
+            hypervisor,
+            cache,
+            xstate,
+            xstate_features: features,
+            is_intel,
+        }
     }
 
     /// The bits a guest may set in XCR0.
@@ -187,10 +194,16 @@ impl CpuidTable {
             8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
             _ => None,
         };
-        let Some(registers) = table.copied() else { return self.out_of_range() };
+        let Some(registers) = table.copied() else {
+            return self.out_of_range();
+        };
         match leaf {
             1 => with_osxsave(registers, cr4),
-            4 => self.cache.get(subleaf as usize).copied().unwrap_or_default(),
+            4 => self
+                .cache
+                .get(subleaf as usize)
+                .copied()
+                .unwrap_or_default(),
             7 if subleaf > 0 => CpuidRegisters::default(),
             XSTATE_LEAF => self.xstate_leaf(subleaf, xcr0),
             _ => registers,
@@ -209,7 +222,10 @@ impl CpuidTable {
     fn xstate_leaf(&self, subleaf: u32, xcr0: u64) -> CpuidRegisters {
         match subleaf {
             0 => self.xstate.leaf(xcr0),
-            1 => CpuidRegisters { eax: self.xstate_features, ..CpuidRegisters::default() },
+            1 => CpuidRegisters {
+                eax: self.xstate_features,
+                ..CpuidRegisters::default()
+            },
             _ => self.xstate.component(subleaf),
         }
     }
@@ -267,7 +283,12 @@ fn feature_leaf(host: CpuidRegisters, xstate: xstate::Layout) -> CpuidRegisters 
         ecx &= !LEAF1_ECX_XSAVE;
     }
     let ebx = (host.ebx & 0xff00) | 0x0001_0000;
-    CpuidRegisters { eax: host.eax, ebx, ecx, edx: host.edx & LEAF1_EDX }
+    CpuidRegisters {
+        eax: host.eax,
+        ebx,
+        ecx,
+        edx: host.edx & LEAF1_EDX,
+    }
 }
 
 fn structured_leaf(
@@ -286,7 +307,12 @@ fn structured_leaf(
     if !xstate.has_avx512() {
         ebx &= !LEAF7_EBX_AVX512;
     }
-    CpuidRegisters { eax: 0, ebx, ecx, edx: host.edx & LEAF7_EDX }
+    CpuidRegisters {
+        eax: 0,
+        ebx,
+        ecx,
+        edx: host.edx & LEAF7_EDX,
+    }
 }
 
 /// Leaf 15h: the time-stamp counter's frequency as a crystal of at most 2^32 - 1 Hz times a
@@ -294,13 +320,23 @@ fn structured_leaf(
 fn tsc_leaf(tsc_hz: u64) -> CpuidRegisters {
     let ratio = 16;
     let crystal = u32::try_from(tsc_hz.wrapping_div(ratio)).unwrap_or(0);
-    CpuidRegisters { eax: 1, ebx: ratio as u32, ecx: crystal, edx: 0 }
+    CpuidRegisters {
+        eax: 1,
+        ebx: ratio as u32,
+        ecx: crystal,
+        edx: 0,
+    }
 }
 
 /// Leaf 16h: base and maximum frequency in MHz, bus at 100 MHz.
 fn frequency_leaf(tsc_hz: u64) -> CpuidRegisters {
     let mhz = (tsc_hz.wrapping_div(1_000_000) & 0xffff) as u32;
-    CpuidRegisters { eax: mhz, ebx: mhz, ecx: 100, edx: 0 }
+    CpuidRegisters {
+        eax: mhz,
+        ebx: mhz,
+        ecx: 100,
+        edx: 0,
+    }
 }
 
 /// A cache description shared by nobody: one core, one thread.
@@ -308,29 +344,42 @@ fn private_cache(host: CpuidRegisters) -> CpuidRegisters {
     if host.eax & 0x1f == 0 {
         return CpuidRegisters::default();
     }
-    CpuidRegisters { eax: host.eax & 0x3fff, ..host }
+    CpuidRegisters {
+        eax: host.eax & 0x3fff,
+        ..host
+    }
 }
 
-fn extended_leaf(
-    number: u32,
-    host: CpuidRegisters,
-    abilities: GuestAbilities,
-) -> CpuidRegisters {
+fn extended_leaf(number: u32, host: CpuidRegisters, abilities: GuestAbilities) -> CpuidRegisters {
     match number {
-        0 => CpuidRegisters { eax: EXTENDED_BASE | (host.eax & 0xffff).min(HIGHEST_EXTENDED), ..host },
+        0 => CpuidRegisters {
+            eax: EXTENDED_BASE | (host.eax & 0xffff).min(HIGHEST_EXTENDED),
+            ..host
+        },
         1 => {
             let mut edx = host.edx & EXTENDED1_EDX;
             if !abilities.rdtscp {
                 edx &= !EXTENDED1_EDX_RDTSCP;
             }
-            CpuidRegisters { eax: host.eax, ebx: 0, ecx: host.ecx & EXTENDED1_ECX, edx }
+            CpuidRegisters {
+                eax: host.eax,
+                ebx: 0,
+                ecx: host.ecx & EXTENDED1_ECX,
+                edx,
+            }
         }
         // The brand string and cache descriptions.
         2..=6 => host,
         // Only the invariant time-stamp counter.
-        7 => CpuidRegisters { edx: host.edx & (1 << 8), ..CpuidRegisters::default() },
+        7 => CpuidRegisters {
+            edx: host.edx & (1 << 8),
+            ..CpuidRegisters::default()
+        },
         // Physical and linear address widths.
-        8 => CpuidRegisters { eax: host.eax & 0xffff, ..CpuidRegisters::default() },
+        8 => CpuidRegisters {
+            eax: host.eax & 0xffff,
+            ..CpuidRegisters::default()
+        },
         _ => CpuidRegisters::default(),
     }
 }
@@ -345,13 +394,25 @@ fn hypervisor_leaves() -> [CpuidRegisters; 2] {
         u32::from_le_bytes(bytes)
     };
     [
-        CpuidRegisters { eax: HYPERVISOR_BASE | 1, ebx: word(0), ecx: word(4), edx: word(8) },
-        CpuidRegisters { eax: HYPERCALL_VERSION, ..CpuidRegisters::default() },
+        CpuidRegisters {
+            eax: HYPERVISOR_BASE | 1,
+            ebx: word(0),
+            ecx: word(4),
+            edx: word(8),
+        },
+        CpuidRegisters {
+            eax: HYPERCALL_VERSION,
+            ..CpuidRegisters::default()
+        },
     ]
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 mod tests {
     use super::*;
 
@@ -364,28 +425,76 @@ mod tests {
                 edx: u32::from_le_bytes(*b"ineI"),
                 ecx: u32::from_le_bytes(*b"ntel"),
             },
-            (0xd, 0) => CpuidRegisters { eax: 0x2ff, ebx: 0xa88, ecx: 0xa88, edx: 0 },
-            (0xd, 2) => CpuidRegisters { eax: 256, ebx: 576, ecx: 0, edx: 0 },
-            (0xd, 5) => CpuidRegisters { eax: 64, ebx: 1088, ecx: 0, edx: 0 },
-            (0xd, 6) => CpuidRegisters { eax: 512, ebx: 1152, ecx: 0, edx: 0 },
-            (0xd, 7) => CpuidRegisters { eax: 1024, ebx: 1664, ecx: 0, edx: 0 },
-            (0x8000_0000, _) => CpuidRegisters { eax: 0x8000_001f, ..Default::default() },
-            _ => CpuidRegisters { eax: !0, ebx: !0, ecx: !0, edx: !0 },
+            (0xd, 0) => CpuidRegisters {
+                eax: 0x2ff,
+                ebx: 0xa88,
+                ecx: 0xa88,
+                edx: 0,
+            },
+            (0xd, 2) => CpuidRegisters {
+                eax: 256,
+                ebx: 576,
+                ecx: 0,
+                edx: 0,
+            },
+            (0xd, 5) => CpuidRegisters {
+                eax: 64,
+                ebx: 1088,
+                ecx: 0,
+                edx: 0,
+            },
+            (0xd, 6) => CpuidRegisters {
+                eax: 512,
+                ebx: 1152,
+                ecx: 0,
+                edx: 0,
+            },
+            (0xd, 7) => CpuidRegisters {
+                eax: 1024,
+                ebx: 1664,
+                ecx: 0,
+                edx: 0,
+            },
+            (0x8000_0000, _) => CpuidRegisters {
+                eax: 0x8000_001f,
+                ..Default::default()
+            },
+            _ => CpuidRegisters {
+                eax: !0,
+                ebx: !0,
+                ecx: !0,
+                edx: !0,
+            },
         }
     }
 
     fn table() -> CpuidTable {
-        let abilities = GuestAbilities { rdtscp: true, invpcid: true };
+        let abilities = GuestAbilities {
+            rdtscp: true,
+            invpcid: true,
+        };
         CpuidTable::new(&mut everything, abilities, 2_000_000_000)
     }
 
     #[test]
     fn what_the_platform_lacks_is_hidden() {
         let one = table().look_up(1, 0, 0, 1);
-        for (name, bit) in [("APIC", 9), ("MTRR", 12), ("MCE", 7), ("MCA", 14), ("HTT", 28)] {
+        for (name, bit) in [
+            ("APIC", 9),
+            ("MTRR", 12),
+            ("MCE", 7),
+            ("MCA", 14),
+            ("HTT", 28),
+        ] {
             assert_eq!(one.edx & (1 << bit), 0, "{name}");
         }
-        for (name, bit) in [("MONITOR", 3), ("VMX", 5), ("x2APIC", 21), ("deadline", 24), ("RDRAND", 30)] {
+        for (name, bit) in [
+            ("MONITOR", 3),
+            ("VMX", 5),
+            ("x2APIC", 21),
+            ("deadline", 24),
+            ("RDRAND", 30),
+        ] {
             assert_eq!(one.ecx & (1 << bit), 0, "{name}");
         }
         assert_ne!(one.ecx & (1 << 31), 0, "the hypervisor bit");
@@ -400,7 +509,10 @@ mod tests {
     #[test]
     fn the_signature_reads_skerry_twice_and_the_next_leaf_is_the_version() {
         let leaf = table().look_up(0x4000_0000, 0, 0, 1);
-        let text: Vec<u8> = [leaf.ebx, leaf.ecx, leaf.edx].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let text: Vec<u8> = [leaf.ebx, leaf.ecx, leaf.edx]
+            .iter()
+            .flat_map(|w| w.to_le_bytes())
+            .collect();
         assert_eq!(text, b"SkerrySkerry");
         assert_eq!(leaf.eax, 0x4000_0001);
         assert_eq!(table().look_up(0x4000_0001, 0, 0, 1).eax, 1);
@@ -425,13 +537,20 @@ mod tests {
     #[test]
     fn the_counter_frequency_is_exact_in_leaf_15() {
         let leaf = table().look_up(0x15, 0, 0, 1);
-        assert_eq!(u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax), 2_000_000_000);
+        assert_eq!(
+            u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax),
+            2_000_000_000
+        );
     }
 
     #[test]
     fn features_the_hardware_cannot_give_a_guest_are_hidden() {
         let table = CpuidTable::new(&mut everything, GuestAbilities::default(), 1);
         assert_eq!(table.look_up(7, 0, 0, 1).ebx & (1 << 10), 0, "INVPCID");
-        assert_eq!(table.look_up(0x8000_0001, 0, 0, 1).edx & (1 << 27), 0, "RDTSCP");
+        assert_eq!(
+            table.look_up(0x8000_0001, 0, 0, 1).edx & (1 << 27),
+            0,
+            "RDTSCP"
+        );
     }
 }

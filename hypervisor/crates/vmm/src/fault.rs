@@ -32,17 +32,23 @@ impl Class {
 /// delivered, the two may make a double fault, or end the VM as a triple fault.
 pub(crate) fn inject(fault: Fault, state: &mut GuestState) -> Resume {
     let before = match state.inject.decode() {
-        Some(Event { kind: EventKind::Exception, vector, .. }) => Class::of(vector),
+        Some(Event {
+            kind: EventKind::Exception,
+            vector,
+            ..
+        }) => Class::of(vector),
         _ => Class::Benign,
     };
     match (before, Class::of(fault.vector().0)) {
-        (Class::Double, Class::Contributory | Class::Page) => {
-            Resume::Stop(StopReason::TripleFault)
-        }
+        (Class::Double, Class::Contributory | Class::Page) => Resume::Stop(StopReason::TripleFault),
         (Class::Contributory, Class::Contributory)
         | (Class::Page, Class::Contributory | Class::Page) => {
             let kind = EventKind::Exception;
-            let double = Event { kind, vector: DOUBLE_FAULT, error_code: Some(0) };
+            let double = Event {
+                kind,
+                vector: DOUBLE_FAULT,
+                error_code: Some(0),
+            };
             state.inject = EventWord::encode(double);
             Resume::Enter
         }
@@ -74,7 +80,11 @@ mod tests {
     fn benign_and_first_faults_are_delivered_as_they_are() {
         assert_eq!(vectors(&[PF]), Some(14));
         assert_eq!(vectors(&[Fault::UndefinedInstruction, GP]), Some(13));
-        assert_eq!(vectors(&[GP, PF]), Some(14), "a page fault after a contributory one");
+        assert_eq!(
+            vectors(&[GP, PF]),
+            Some(14),
+            "a page fault after a contributory one"
+        );
     }
 
     #[test]

@@ -81,7 +81,9 @@ fn console_write(
     }
     let start = console.len();
     console.resize(start.saturating_add(length as usize), 0);
-    let Some(room) = console.get_mut(start..) else { return BAD_ARGUMENT };
+    let Some(room) = console.get_mut(start..) else {
+        return BAD_ARGUMENT;
+    };
     if memory.read(Gpa(at), room).is_err() {
         console.truncate(start);
         return BAD_ARGUMENT;

@@ -51,7 +51,10 @@ impl Bus<'_> {
         match access.direction {
             Direction::In => {
                 let value = PortTarget::read(self, access.port, access.width);
-                state.set(Gpr::Rax, merged(accumulator, u64::from(value), access.width));
+                state.set(
+                    Gpr::Rax,
+                    merged(accumulator, u64::from(value), access.width),
+                );
             }
             Direction::Out => {
                 let value = (accumulator & access.width.mask()) as u32;
@@ -74,7 +77,11 @@ impl Bus<'_> {
         let mut told = access;
         if string.address_bytes == 0 {
             let looked_at = skerry_emulate::measure(&VmExit::Port(access), state, memory)?;
-            let Some(Measured { exit: VmExit::Port(whole), bytes }) = looked_at else {
+            let Some(Measured {
+                exit: VmExit::Port(whole),
+                bytes,
+            }) = looked_at
+            else {
                 return Ok(());
             };
             told = whole;
@@ -94,7 +101,10 @@ impl Bus<'_> {
             // A paging structure of all ones has reserved bits set.
             const PRESENT_AND_RESERVED: u32 = 0b1001;
             if let Some(gva) = access.gva {
-                return Err(EmulateError::Fault(Fault::Page(gva.0, PRESENT_AND_RESERVED)));
+                return Err(EmulateError::Fault(Fault::Page(
+                    gva.0,
+                    PRESENT_AND_RESERVED,
+                )));
             }
             // The CPU does not tell for which address: the emulator's own walk meets it.
         } else if access.access == Access::Execute {

@@ -12,15 +12,20 @@
 //! [`GuestState`]: skerry_words::GuestState
 #![no_std]
 #![forbid(unsafe_code)]
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 extern crate alloc;
 
 mod answer;
 mod control;
-mod fault;
 pub mod cpuid;
+mod fault;
 mod hypercall;
 mod io;
 mod msr;

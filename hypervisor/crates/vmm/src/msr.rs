@@ -83,7 +83,16 @@ mod tests {
 
     #[test]
     fn an_unknown_register_faults_both_ways_and_leaves_the_state_alone() {
-        for index in [0x0, 0x1b, 0xce, 0xfe, 0x345, 0x480, 0x8000_0000, 0xc001_0015] {
+        for index in [
+            0x0,
+            0x1b,
+            0xce,
+            0xfe,
+            0x345,
+            0x480,
+            0x8000_0000,
+            0xc001_0015,
+        ] {
             let mut state = at(index, 5);
             assert_eq!(read(&mut state), Err(REFUSED), "{index:#x}");
             assert_eq!(write(&mut state), Err(REFUSED), "{index:#x}");
@@ -96,7 +105,10 @@ mod tests {
         let mut state = at(0x3a, 5);
         assert_eq!(write(&mut state), Err(REFUSED));
         assert_eq!(read(&mut state), Ok(()));
-        assert_eq!((state.get(Gpr::Rax), state.get(Gpr::Rdx), state.rip), (1, 0, 0xfff2));
+        assert_eq!(
+            (state.get(Gpr::Rax), state.get(Gpr::Rdx), state.rip),
+            (1, 0, 0xfff2)
+        );
     }
 
     #[test]
@@ -111,6 +123,10 @@ mod tests {
     fn what_can_only_stay_as_it_is_refuses_to_change() {
         assert_eq!(write(&mut at(0x1a0, MISC_ENABLE_VALUE)), Ok(()));
         assert_eq!(write(&mut at(0x1a0, 0)), Err(REFUSED));
-        assert_eq!(write(&mut at(0x1d9, 1)), Err(REFUSED), "last-branch records");
+        assert_eq!(
+            write(&mut at(0x1d9, 1)),
+            Err(REFUSED),
+            "last-branch records"
+        );
     }
 }

@@ -31,7 +31,10 @@ impl Layout {
         if permitted & AVX512 != AVX512 {
             permitted &= !AVX512;
         }
-        let mut layout = Self { permitted, size_offset: [(0, 0); COMPONENTS] };
+        let mut layout = Self {
+            permitted,
+            size_offset: [(0, 0); COMPONENTS],
+        };
         for (number, slot) in (0u32..).zip(layout.size_offset.iter_mut()).skip(2) {
             if permitted & (1 << number) != 0 {
                 let component = leaf(0xd, number);
@@ -55,8 +58,7 @@ impl Layout {
     pub(crate) const fn accepts(&self, value: u64) -> bool {
         let known = value & !self.permitted == 0 && value & X87 != 0;
         let avx_has_sse = value & AVX == 0 || value & SSE != 0;
-        let avx512_is_whole =
-            value & AVX512 == 0 || (value & AVX512 == AVX512 && value & AVX != 0);
+        let avx512_is_whole = value & AVX512 == 0 || (value & AVX512 == AVX512 && value & AVX != 0);
         known && avx_has_sse && avx512_is_whole
     }
 
@@ -84,7 +86,11 @@ impl Layout {
     /// Leaf Dh, subleaf 2 and up: one component's size and offset.
     pub(crate) fn component(&self, number: u32) -> CpuidRegisters {
         match self.size_offset.get(number as usize) {
-            Some((size, offset)) => CpuidRegisters { eax: *size, ebx: *offset, ..Default::default() },
+            Some((size, offset)) => CpuidRegisters {
+                eax: *size,
+                ebx: *offset,
+                ..Default::default()
+            },
             None => CpuidRegisters::default(),
         }
     }
@@ -96,7 +102,10 @@ mod tests {
 
     #[test]
     fn xcr0_accepts_only_whole_and_ordered_sets() {
-        let layout = Layout { permitted: 0xe7, size_offset: [(0, 0); COMPONENTS] };
+        let layout = Layout {
+            permitted: 0xe7,
+            size_offset: [(0, 0); COMPONENTS],
+        };
         for good in [1, 3, 7, 0xe7] {
             assert!(layout.accepts(good), "{good:#x}");
         }

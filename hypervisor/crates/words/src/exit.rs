@@ -4,8 +4,10 @@
 
 use crate::{Event, Gpa, Gva, Port, Segment, Vector};
 
-/// One VM exit, decoded. Register operands are in the [`crate::GuestState`] page.
+/// One VM exit, decoded. Register operands are in the [`crate::GuestState`] page. The tag is
+/// a byte of its own, in the order of [`ExitKind`], so that telling the kind costs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum VmExit {
     /// CPUID; leaf in EAX, subleaf in ECX.
     Cpuid,

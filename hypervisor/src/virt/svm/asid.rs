@@ -23,7 +23,10 @@ impl Asid {
     /// host's.
     pub fn of(index: u16, count: u32) -> Self {
         let guests = (count - 1).clamp(1, MOST);
-        Self { slot: u32::from(index) % guests, user: u32::from(index) + 1 }
+        Self {
+            slot: u32::from(index) % guests,
+            user: u32::from(index) + 1,
+        }
     }
 
     /// The value for the VMCB.

@@ -37,13 +37,19 @@ pub fn io_map() -> Option<OwnedRun> {
 pub fn msr_map(tsc_aux: TscAux) -> Option<OwnedRun> {
     let mut map = OwnedRun::ones(2)?;
     let bytes = map.bytes();
-    let own = READ_WRITE.into_iter().chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
+    let own = READ_WRITE
+        .into_iter()
+        .chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
     own.for_each(|index| pass(bytes, index));
     Some(map)
 }
 
 fn pass(map: &mut [u8], index: u32) {
-    let range = if index >= 0xc000_0000 { HIGH_RANGE_BYTES } else { 0 };
+    let range = if index >= 0xc000_0000 {
+        HIGH_RANGE_BYTES
+    } else {
+        0
+    };
     let bit = (index & 0x1fff) as usize * 2;
     if let Some(byte) = map.get_mut(range + bit / 8) {
         *byte &= !(READ_AND_WRITE << (bit % 8));

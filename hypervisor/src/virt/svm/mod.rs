@@ -25,9 +25,7 @@ use skerry_manual::svm::caps::Features;
 use skerry_manual::svm::field::{tlb_control, virtual_interrupt};
 use skerry_manual::svm::{self, CleanBits, Intercepts3, VmcbRead, checks, event, field};
 use skerry_second_stage::{Npt, SecondStage};
-use skerry_words::{
-    Event, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit,
-};
+use skerry_words::{Event, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit};
 use vmcb::Vmcb;
 
 /// The virtual interrupt while nobody waits for a window.
@@ -35,6 +33,9 @@ const NO_WINDOW: u64 = virtual_interrupt::MASKING;
 /// A virtual interrupt that is never delivered: it exits when it could be.
 const WINDOW: u64 =
     virtual_interrupt::MASKING | virtual_interrupt::IGNORE_TPR | virtual_interrupt::PENDING;
+
+/// The CPUID leaf that shows XCR0.
+const EXTENDED_STATE_LEAF: u32 = 0xd;
 
 /// One virtual CPU.
 pub struct Vcpu {
@@ -46,8 +47,19 @@ pub struct Vcpu {
     features: Features,
     clean_after: CleanBits,
     asid: Asid,
-    flush: bool,
+    flush: Flush,
     window: u32,
+}
+
+/// Whether the guest's translations must go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flush {
+    /// They may stay.
+    No,
+    /// The next entry drops them.
+    Wanted,
+    /// The last entry has dropped them, and would do so again.
+    Done,
 }
 
 impl Vcpu {
@@ -62,7 +74,7 @@ impl Vcpu {
             features: svm.capabilities.features,
             clean_after: vmcb::clean_after(svm.capabilities.features),
             asid,
-            flush: true,
+            flush: Flush::Wanted,
             window: 0,
         };
         // SAFETY: the VMCB is new, and never runs before `reset`.
@@ -85,13 +97,15 @@ impl Vcpu {
         ];
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { self.vmcb.write_all(&values) };
-        self.flush = true;
+        self.flush = Flush::Wanted;
     }
 
     /// Makes this vCPU the one on this CPU.
     pub fn load(&mut self) {
         self.context.load(&self.state);
-        self.flush |= self.asid.was_anothers();
+        if self.asid.was_anothers() {
+            self.flush = Flush::Wanted;
+        }
     }
 
     /// Takes it off this CPU.
@@ -130,8 +144,8 @@ impl Vcpu {
         if self.state.interrupt_window != self.window {
             self.ask_for_window();
         }
-        if self.flush {
-            self.flush_on_entry();
+        if self.flush != Flush::No {
+            self.flush_or_keep();
         }
         self.vmcb.seal(self.clean_after);
     }
@@ -155,7 +169,9 @@ impl Vcpu {
         if dirty.contains(StateGroups::XCR0) {
             self.context.set_xcr0(self.state.xcr0);
         }
-        self.flush |= dirty.contains(StateGroups::CONTROL);
+        if dirty.contains(StateGroups::CONTROL) {
+            self.flush = Flush::Wanted;
+        }
     }
 
     /// Makes the guest's time-stamp counter read `value` now.
@@ -168,7 +184,7 @@ impl Vcpu {
     /// Hands the pending event to the CPU, in the form its mode allows.
     fn inject(&mut self) {
         let word = core::mem::take(&mut self.state.inject);
-        let event = event::injection(word, self.vmcb.read(field::CR0));
+        let event = event::injection(word, self.vmcb.view().read(field::CR0));
         // SAFETY: the CPU checks the event on entry and refuses what does not fit.
         unsafe { self.vmcb.write(field::EVENT_INJECTION, event) };
     }
@@ -177,65 +193,68 @@ impl Vcpu {
     fn ask_for_window(&mut self) {
         self.window = self.state.interrupt_window;
         let wanted = self.window != 0;
-        let others = self.vmcb.read(field::INTERCEPT_3)
+        let others = self.vmcb.view().read(field::INTERCEPT_3)
             & !u64::from(Intercepts3::VIRTUAL_INTERRUPT.bits());
-        let window = if wanted { Intercepts3::VIRTUAL_INTERRUPT } else { Intercepts3::empty() };
+        let window = if wanted {
+            Intercepts3::VIRTUAL_INTERRUPT
+        } else {
+            Intercepts3::empty()
+        };
         // SAFETY: one more or one less intercept, which the VMM understands.
-        unsafe { self.vmcb.write(field::INTERCEPT_3, others | u64::from(window.bits())) };
+        unsafe {
+            self.vmcb
+                .write(field::INTERCEPT_3, others | u64::from(window.bits()))
+        };
         let interrupt = if wanted { WINDOW } else { NO_WINDOW };
         // SAFETY: masking stays on, so physical interrupts still exit.
         unsafe { self.vmcb.write(field::VIRTUAL_INTERRUPT, interrupt) };
     }
 
-    /// Drops this guest's translations on the entry that follows.
+    /// Drops this guest's translations on the entry that follows, and keeps them again on
+    /// the one after it.
     #[cold]
-    fn flush_on_entry(&mut self) {
-        let what = if self.features.contains(Features::FLUSH_BY_ASID) {
-            tlb_control::FLUSH_ASID
-        } else {
-            tlb_control::FLUSH_ALL
+    fn flush_or_keep(&mut self) {
+        let by_asid = self.features.contains(Features::FLUSH_BY_ASID);
+        let (what, next) = match (self.flush, by_asid) {
+            (Flush::Wanted, true) => (tlb_control::FLUSH_ASID, Flush::Done),
+            (Flush::Wanted, false) => (tlb_control::FLUSH_ALL, Flush::Done),
+            (Flush::Done | Flush::No, _) => (tlb_control::KEEP, Flush::No),
         };
-        // SAFETY: dropping cached translations is always allowed.
+        self.flush = next;
+        // SAFETY: what had to be dropped is dropped now or was on the last entry.
         unsafe { self.vmcb.write(field::TLB_CONTROL, what) };
     }
 
     #[inline(always)]
     fn take_exit(&mut self) -> VmExit {
-        if self.flush {
-            self.flush = false;
-            // SAFETY: what had to be dropped is dropped.
-            unsafe { self.vmcb.write(field::TLB_CONTROL, tlb_control::KEEP) };
-        }
-        let exit = svm::decode(self.vmcb.read(field::EXIT_CODE), self.features, &self.vmcb);
+        let vmcb = self.vmcb.view();
+        let features = self.features;
+        let exit = svm::decode(vmcb.read(field::EXIT_CODE), features, &vmcb);
         let state = &mut *self.state;
-        self.vmcb.fill(state, svm::groups(&exit, self.features));
-        state.instruction_bytes =
-            svm::instruction_bytes(&exit, self.features, state.rip, &self.vmcb);
-        // An event whose delivery this exit interrupted is delivered again.
-        state.inject = event::interrupted(self.vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
-        match exit {
-            VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
-            VmExit::Cpuid | VmExit::Rdmsr => self.before_look_up(),
-            VmExit::Exception(event) => self.before_exception(event),
-            VmExit::EntryFailed(_) => self.report_failed_entry(),
-            _ => {}
+        vmcb.fill(state, svm::groups(&exit, features));
+        state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);
+        if state.get(Gpr::Rax) as u32 == EXTENDED_STATE_LEAF || !is_instruction(&exit) {
+            self.after_rare(&exit);
         }
         exit
     }
 
-    /// State that leaves of CPUID and MSRs show, and that changes without an exit: the time,
-    /// and on emulated CPUs without the XSETBV intercept XCR0.
-    #[inline(always)]
-    fn before_look_up(&mut self) {
-        const EXTENDED_STATE: u32 = 0xd;
-        const TIME_STAMP_COUNTER: u32 = 0x10;
-        let state = &mut *self.state;
-        if state.get(Gpr::Rax) as u32 == EXTENDED_STATE {
-            state.xcr0 = self.context.xcr0(state.xcr0);
-        }
-        if state.get(Gpr::Rcx) as u32 == TIME_STAMP_COUNTER {
-            let offset = self.vmcb.read(field::TSC_OFFSET);
-            state.tsc = cpu::tsc::now().0.wrapping_add(offset);
+    /// What the frequent exits do without.
+    fn after_rare(&mut self, exit: &VmExit) {
+        let vmcb = self.vmcb.view();
+        // An event whose delivery this exit interrupted is delivered again.
+        self.state.inject = event::interrupted(vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
+        match exit {
+            VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
+            // Emulated CPUs without the XSETBV intercept change XCR0 unseen.
+            VmExit::Cpuid => self.state.xcr0 = self.context.xcr0(self.state.xcr0),
+            VmExit::Rdmsr => {
+                let offset = vmcb.read(field::TSC_OFFSET);
+                self.state.tsc = cpu::tsc::now().0.wrapping_add(offset);
+            }
+            VmExit::Exception(event) => self.before_exception(*event),
+            VmExit::EntryFailed(_) => self.report_failed_entry(),
+            _ => {}
         }
     }
 
@@ -254,8 +273,18 @@ impl Vcpu {
         self.state.inject = EventWord::NONE;
         let physical_bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
         log::error!("VMRUN refused by the CPU; checks that fail:");
-        for failure in checks::failed(&self.vmcb, physical_bits) {
+        for failure in checks::failed(&self.vmcb.view(), physical_bits) {
             log::error!("  {failure}");
         }
     }
+}
+
+/// Whether the guest's own instruction caused the exit: then no event was under way. These
+/// are the frequent ones; the others look.
+#[inline(always)]
+const fn is_instruction(exit: &VmExit) -> bool {
+    matches!(
+        exit,
+        VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt
+    )
 }

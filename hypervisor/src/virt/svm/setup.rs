@@ -150,7 +150,10 @@ impl Svm {
 
     /// What guests can execute beyond what CPUID tells: there is nothing to switch on.
     pub fn abilities(&self) -> GuestAbilities {
-        GuestAbilities { rdtscp: tsc_aux() == TscAux::Guest, invpcid: true }
+        GuestAbilities {
+            rdtscp: tsc_aux() == TscAux::Guest,
+            invpcid: true,
+        }
     }
 
     /// Where VMLOAD finds the host's own state.
@@ -164,12 +167,19 @@ impl Svm {
     /// The VMCB is a vCPU's that does not run, and `asid` is that vCPU's.
     pub(super) unsafe fn write_constant_fields(&self, vmcb: &mut Vmcb, asid: u32) {
         let pauses = self.capabilities.features.contains(Features::PAUSE_FILTER);
-        let pause = if pauses { Intercepts3::PAUSE } else { Intercepts3::empty() };
+        let pause = if pauses {
+            Intercepts3::PAUSE
+        } else {
+            Intercepts3::empty()
+        };
         let values = [
             (field::INTERCEPT_CR_READ, CR_READS),
             (field::INTERCEPT_CR_WRITE, CR_WRITES),
             (field::INTERCEPT_EXCEPTIONS, EXCEPTIONS),
-            (field::INTERCEPT_3, u64::from(INTERCEPTS_3.union(pause).bits())),
+            (
+                field::INTERCEPT_3,
+                u64::from(INTERCEPTS_3.union(pause).bits()),
+            ),
             (field::INTERCEPT_4, u64::from(INTERCEPTS_4.bits())),
             (field::PAUSE_COUNT, PAUSE_COUNT),
             (field::PAUSE_THRESHOLD, PAUSE_THRESHOLD),

@@ -29,20 +29,24 @@ const SEGMENTS: [Segment; 8] = [
     Segment::Tr,
 ];
 
+/// Where a VMCB is in the direct map: a copy to read by, so that the address stays in a
+/// register.
+#[derive(Clone, Copy)]
+pub struct View(*mut u8);
+
 /// One VMCB.
 pub struct Vmcb {
-    /// Where `frame` is in the direct map.
-    base: *mut u8,
+    view: View,
     frame: OwnedFrame,
     clean: CleanBits,
 }
 
-impl VmcbRead for Vmcb {
+impl VmcbRead for View {
     #[inline(always)]
     fn read(&self, field: Field) -> u64 {
         let at = self.place(field);
-        // SAFETY: `place` is inside this VMCB's frame and aligned to the field's size, for
-        // it and the three below; the CPU writes the frame only inside `enter`.
+        // SAFETY: `place` is inside the VMCB's frame and aligned to the field's size, for it
+        // and the three below; the CPU writes the frame only inside `enter`.
         match field.bytes() {
             1 => u64::from(unsafe { at.read_volatile() }),
             // SAFETY: as above.
@@ -59,18 +63,23 @@ impl Vmcb {
     /// An empty one; `None` without a frame.
     pub fn new() -> Option<Self> {
         let frame = OwnedFrame::zeroed()?;
-        Some(Self { base: mem::pointer(frame.start()), frame, clean: CleanBits::empty() })
+        Some(Self {
+            view: View(mem::pointer(frame.start())),
+            frame,
+            clean: CleanBits::empty(),
+        })
     }
 
     /// Its physical address, for the CPU.
-    #[inline]
+    #[inline(always)]
     pub fn start(&self) -> Hpa {
         self.frame.start()
     }
 
+    /// Its fields, to read. Only while this VMCB lives.
     #[inline(always)]
-    fn place(&self, field: Field) -> *mut u8 {
-        self.base.wrapping_add(usize::from(field.offset()))
+    pub fn view(&self) -> View {
+        self.view
     }
 
     /// Writes a field, and no longer calls its part of the VMCB clean.
@@ -82,7 +91,7 @@ impl Vmcb {
         if !field.clean().is_empty() {
             self.clean = self.clean.difference(field.clean());
         }
-        let at = self.place(field);
+        let at = self.view.place(field);
         // SAFETY: `place` is inside this VMCB's frame and aligned to the field's size, for
         // it and the three below; the CPU reads the frame only inside `enter`.
         match field.bytes() {
@@ -115,88 +124,6 @@ impl Vmcb {
         unsafe { self.write(field::CLEAN_BITS, u64::from(clean.bits())) };
     }
 
-    /// Reads the groups an exit needs into the page and says so in `valid`.
-    #[inline(always)]
-    pub fn fill(&self, state: &mut GuestState, groups: StateGroups) {
-        state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
-        state.rip = self.read(field::RIP);
-        state.rflags = self.read(field::RFLAGS);
-        let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
-        state.shadow = Shadow::from_bits_retain(shadowed as u32);
-        state.valid = groups;
-        if groups != StateGroups::INSTRUCTION {
-            self.fill_more(state, groups);
-        }
-    }
-
-    #[inline(always)]
-    fn fill_more(&self, state: &mut GuestState, groups: StateGroups) {
-        state.cpl = self.read(field::CPL) as u32;
-        state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
-        if groups.contains(StateGroups::CONTROL) {
-            state.cr0 = self.read(field::CR0);
-            state.cr3 = self.read(field::CR3);
-            state.cr4 = self.read(field::CR4);
-            state.efer = self.read(field::EFER) & !efer::SVME;
-        }
-        if groups.intersects(StateGroups::CODE.union(StateGroups::OPERAND)) {
-            self.fill_code(state, groups);
-        }
-        if groups.intersects(StateGroups::SEGMENTS.union(StateGroups::DEBUG)) {
-            self.fill_rare(state);
-        }
-    }
-
-    /// In 64-bit mode all segments but FS and GS start at 0 and have no limit
-    /// `[APM 2, "Segmentation in 64-Bit Mode", rev. 3.42]`.
-    #[inline(always)]
-    fn fill_code(&self, state: &mut GuestState, groups: StateGroups) {
-        let attributes = self.read(field::segment(Segment::Cs).attributes) as u16;
-        let code = segment::rights(attributes, Segment::Cs);
-        if state.efer & efer::LMA != 0 && code.contains(AccessRights::LONG) {
-            state.segments[Segment::Cs as usize].rights = code;
-            if groups.contains(StateGroups::OPERAND) {
-                for name in [Segment::Fs, Segment::Gs] {
-                    state.segments[name as usize].base = self.read(field::segment(name).base);
-                }
-            }
-        } else {
-            self.fill_segments(state);
-        }
-    }
-
-    #[inline(never)]
-    fn fill_segments(&self, state: &mut GuestState) {
-        for (slot, name) in state.segments.iter_mut().zip(SEGMENTS) {
-            *slot = self.segment(name);
-        }
-    }
-
-    #[cold]
-    fn fill_rare(&self, state: &mut GuestState) {
-        self.fill_segments(state);
-        state.gdtr = self.table(field::GDTR);
-        state.idtr = self.table(field::IDTR);
-        state.dr7 = self.read(field::DR7);
-        state.pending_debug = 0;
-        state.valid |= StateGroups::SEGMENTS | StateGroups::DEBUG;
-    }
-
-    #[inline(always)]
-    fn segment(&self, name: Segment) -> SegmentRegister {
-        let fields = field::segment(name);
-        SegmentRegister::new(
-            self.read(fields.selector) as u16,
-            self.read(fields.base),
-            self.read(fields.limit) as u32,
-            segment::rights(self.read(fields.attributes) as u16, name),
-        )
-    }
-
-    fn table(&self, fields: field::SegmentFields) -> TableRegister {
-        TableRegister { base: self.read(fields.base), limit: self.read(fields.limit) & 0xffff }
-    }
-
     /// Writes the groups the VMM changed, and clears `dirty`.
     ///
     /// # Safety
@@ -223,7 +150,11 @@ impl Vmcb {
         let shadow = state.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS));
         let groups = [
             (StateGroups::FLAGS, field::RFLAGS, state.rflags),
-            (StateGroups::FLAGS, field::INTERRUPT_STATE, u64::from(shadow)),
+            (
+                StateGroups::FLAGS,
+                field::INTERRUPT_STATE,
+                u64::from(shadow),
+            ),
             (StateGroups::STACK, field::RSP, state.gpr[Gpr::Rsp as usize]),
             (StateGroups::CR2, field::CR2, state.cr2),
             (StateGroups::CONTROL, field::CR0, state.cr0),
@@ -244,7 +175,11 @@ impl Vmcb {
             (StateGroups::MSRS, field::LSTAR, state.system_msrs[1]),
             (StateGroups::MSRS, field::CSTAR, state.system_msrs[2]),
             (StateGroups::MSRS, field::SFMASK, state.system_msrs[3]),
-            (StateGroups::MSRS, field::KERNEL_GS_BASE, state.system_msrs[4]),
+            (
+                StateGroups::MSRS,
+                field::KERNEL_GS_BASE,
+                state.system_msrs[4],
+            ),
         ];
         for (_, field, value) in groups.iter().filter(|(group, ..)| dirty.contains(*group)) {
             // SAFETY: guest fields; the CPU checks them on entry.
@@ -265,12 +200,107 @@ impl Vmcb {
             let fields = field::segment(name);
             let values = [
                 (fields.selector, u64::from(register.selector)),
-                (fields.attributes, u64::from(segment::attributes(register.rights))),
+                (
+                    fields.attributes,
+                    u64::from(segment::attributes(register.rights)),
+                ),
                 (fields.limit, u64::from(register.limit)),
                 (fields.base, register.base),
             ];
             // SAFETY: guest fields; the CPU checks them on entry.
             unsafe { self.write_all(&values) };
+        }
+    }
+}
+
+impl View {
+    #[inline(always)]
+    fn place(self, field: Field) -> *mut u8 {
+        self.0.wrapping_add(usize::from(field.offset()))
+    }
+
+    /// Reads the groups an exit needs into the page and says so in `valid`.
+    #[inline(always)]
+    pub fn fill(self, state: &mut GuestState, groups: StateGroups) {
+        state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
+        state.rip = self.read(field::RIP);
+        state.rflags = self.read(field::RFLAGS);
+        let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
+        state.shadow = Shadow::from_bits_retain(shadowed as u32);
+        state.valid = groups;
+        if groups != StateGroups::INSTRUCTION {
+            self.fill_more(state, groups);
+        }
+    }
+
+    #[inline(always)]
+    fn fill_more(self, state: &mut GuestState, groups: StateGroups) {
+        state.cpl = self.read(field::CPL) as u32;
+        state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
+        if groups.contains(StateGroups::CONTROL) {
+            state.cr0 = self.read(field::CR0);
+            state.cr3 = self.read(field::CR3);
+            state.cr4 = self.read(field::CR4);
+            state.efer = self.read(field::EFER) & !efer::SVME;
+        }
+        if groups.intersects(StateGroups::CODE.union(StateGroups::OPERAND)) {
+            self.fill_code(state, groups);
+        }
+        if groups.intersects(StateGroups::SEGMENTS.union(StateGroups::DEBUG)) {
+            self.fill_rare(state);
+        }
+    }
+
+    /// In 64-bit mode all segments but FS and GS start at 0 and have no limit
+    /// `[APM 2, "Segmentation in 64-Bit Mode", rev. 3.42]`.
+    #[inline(always)]
+    fn fill_code(self, state: &mut GuestState, groups: StateGroups) {
+        let attributes = self.read(field::segment(Segment::Cs).attributes) as u16;
+        let code = segment::present_rights(attributes);
+        if state.efer & efer::LMA != 0 && code.contains(AccessRights::LONG) {
+            state.segments[Segment::Cs as usize].rights = code;
+            if groups.contains(StateGroups::OPERAND) {
+                for name in [Segment::Fs, Segment::Gs] {
+                    state.segments[name as usize].base = self.read(field::segment(name).base);
+                }
+            }
+        } else {
+            self.fill_segments(state);
+        }
+    }
+
+    #[inline(never)]
+    fn fill_segments(self, state: &mut GuestState) {
+        for (slot, name) in state.segments.iter_mut().zip(SEGMENTS) {
+            *slot = self.segment(name);
+        }
+    }
+
+    #[cold]
+    fn fill_rare(self, state: &mut GuestState) {
+        self.fill_segments(state);
+        state.gdtr = self.table(field::GDTR);
+        state.idtr = self.table(field::IDTR);
+        state.dr7 = self.read(field::DR7);
+        state.pending_debug = 0;
+        state.valid |= StateGroups::SEGMENTS | StateGroups::DEBUG;
+    }
+
+    #[inline(always)]
+    fn segment(self, name: Segment) -> SegmentRegister {
+        let fields = field::segment(name);
+        SegmentRegister::new(
+            self.read(fields.selector) as u16,
+            self.read(fields.base),
+            self.read(fields.limit) as u32,
+            segment::rights(self.read(fields.attributes) as u16, name),
+        )
+    }
+
+    fn table(self, fields: field::SegmentFields) -> TableRegister {
+        TableRegister {
+            base: self.read(fields.base),
+            limit: self.read(fields.limit) & 0xffff,
         }
     }
 }
@@ -288,5 +318,9 @@ fn privilege(state: &GuestState) -> u64 {
 
 /// All clean bits, where the CPU looks at them.
 pub fn clean_after(features: Features) -> CleanBits {
-    if features.contains(Features::CLEAN_BITS) { CleanBits::all() } else { CleanBits::empty() }
+    if features.contains(Features::CLEAN_BITS) {
+        CleanBits::all()
+    } else {
+        CleanBits::empty()
+    }
 }

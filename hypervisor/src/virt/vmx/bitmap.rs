@@ -36,7 +36,9 @@ pub fn msr_bitmaps(tsc_aux: TscAux) -> Option<OwnedFrame> {
     for index in READ_ONLY {
         pass(bytes, READ_HALF_BYTES, MsrIndex(index));
     }
-    let own = READ_WRITE.into_iter().chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
+    let own = READ_WRITE
+        .into_iter()
+        .chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
     for index in own {
         pass(bytes, READ_HALF_BYTES, MsrIndex(index));
         pass(bytes, WRITE_HALF_BYTES, MsrIndex(index));
@@ -54,7 +56,11 @@ pub enum TscAux {
 }
 
 fn pass(bitmaps: &mut [u8; 4096], half: usize, index: MsrIndex) {
-    let range = if index.0 >= 0xc000_0000 { HIGH_RANGE_BYTES } else { 0 };
+    let range = if index.0 >= 0xc000_0000 {
+        HIGH_RANGE_BYTES
+    } else {
+        0
+    };
     let bit = (index.0 & 0x1fff) as usize;
     if let Some(byte) = bitmaps.get_mut(half + range + bit / 8) {
         *byte &= !(1 << (bit % 8));

@@ -11,8 +11,8 @@ mod insn;
 pub mod setup;
 mod vmcs;
 
-use super::context::{Context, record_debug_exception};
 use super::Permitted;
+use super::context::{Context, record_debug_exception};
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use alloc::boxed::Box;
@@ -20,9 +20,7 @@ use insn::{vmread, vmwrite};
 use setup::Vmx;
 use skerry_manual::vmx::{self, PrimaryControls, checks, field};
 use skerry_second_stage::{AccessedDirty, Ept, SecondStage};
-use skerry_words::{
-    Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector, VmExit,
-};
+use skerry_words::{Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector, VmExit};
 use vmcs::{AnyField, ControlRegisters, Current};
 
 /// One virtual CPU.
@@ -137,7 +135,12 @@ impl Vcpu {
         self.ask_for_windows();
         let ticks = limit.0.wrapping_sub(now.0) >> self.timer_shift;
         // SAFETY: a shorter time than asked for is corrected by the loop that asked.
-        unsafe { vmwrite(field::PREEMPTION_TIMER_VALUE, ticks.min(u64::from(u32::MAX))) };
+        unsafe {
+            vmwrite(
+                field::PREEMPTION_TIMER_VALUE,
+                ticks.min(u64::from(u32::MAX)),
+            )
+        };
     }
 
     #[inline(always)]
@@ -181,7 +184,10 @@ impl Vcpu {
         unsafe { vmwrite(field::ENTRY_EXCEPTION_ERROR_CODE, word.0 >> 32) };
         // SAFETY: as above.
         unsafe {
-            vmwrite(field::ENTRY_INSTRUCTION_LENGTH, u64::from(self.state.instruction_bytes))
+            vmwrite(
+                field::ENTRY_INSTRUCTION_LENGTH,
+                u64::from(self.state.instruction_bytes),
+            )
         };
     }
 
@@ -190,7 +196,11 @@ impl Vcpu {
         const ERROR_CODE: u64 = 1 << 11;
         let information = word.0 & 0x8000_0fff;
         let real_mode = event.error_code.is_some() && vmread(field::GUEST_CR0) & 1 == 0;
-        if real_mode { information & !ERROR_CODE } else { information }
+        if real_mode {
+            information & !ERROR_CODE
+        } else {
+            information
+        }
     }
 
     #[inline(always)]
@@ -259,10 +269,16 @@ impl Vcpu {
     fn before_exception(&mut self, event: Event) {
         const DEBUG: EventKind = EventKind::Exception;
         match event {
-            Event { vector: Vector(1), kind: DEBUG, .. } => {
+            Event {
+                vector: Vector(1),
+                kind: DEBUG,
+                ..
+            } => {
                 record_debug_exception(vmread(field::EXIT_QUALIFICATION) & 0x0001_e00f);
             }
-            Event { vector: Vector(18), .. } => {
+            Event {
+                vector: Vector(18), ..
+            } => {
                 panic!("machine check while a guest ran");
             }
             _ => {}
@@ -317,7 +333,10 @@ impl Drop for Vcpu {
 /// are the frequent ones; the others look.
 #[inline(always)]
 const fn is_instruction(exit: &VmExit) -> bool {
-    matches!(exit, VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt)
+    matches!(
+        exit,
+        VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt
+    )
 }
 
 fn eptp(stage: &SecondStage<Ept>) -> u64 {

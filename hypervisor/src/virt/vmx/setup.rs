@@ -6,9 +6,9 @@
 
 use super::bitmap::{self, TscAux};
 use super::{enter, insn, vmcs::ControlRegisters};
-use crate::virt::context::{Switch, SystemMsrs};
 use crate::cpu;
 use crate::mem::OwnedFrame;
+use crate::virt::context::{Switch, SystemMsrs};
 use core::fmt;
 use skerry_manual::msr;
 use skerry_manual::vmx::caps::{self, Capabilities, EptVpid, Missing, VmxLock};
@@ -108,8 +108,12 @@ impl Controls {
     fn choose(capabilities: &Capabilities) -> Result<Self, Missing> {
         Ok(Self {
             pin: capabilities.pin(PIN, PinControls::empty())?.bits(),
-            primary: capabilities.primary(PRIMARY, PrimaryControls::empty())?.bits(),
-            secondary: capabilities.secondary(SECONDARY, SECONDARY_OPTIONAL)?.bits(),
+            primary: capabilities
+                .primary(PRIMARY, PrimaryControls::empty())?
+                .bits(),
+            secondary: capabilities
+                .secondary(SECONDARY, SECONDARY_OPTIONAL)?
+                .bits(),
             exit: capabilities.exit(EXIT, ExitControls::empty())?.bits(),
             entry: capabilities.entry(ENTRY, EntryControls::empty())?.bits(),
         })
@@ -120,7 +124,11 @@ impl Controls {
     }
 
     fn tsc_aux(&self) -> TscAux {
-        if self.has(SecondaryControls::ENABLE_RDTSCP) { TscAux::Guest } else { TscAux::Absent }
+        if self.has(SecondaryControls::ENABLE_RDTSCP) {
+            TscAux::Guest
+        } else {
+            TscAux::Absent
+        }
     }
 }
 
@@ -158,7 +166,13 @@ impl Vmx {
         let io_bitmaps = [OwnedFrame::ones()?, OwnedFrame::ones()?];
         let msr_bitmaps = bitmap::msr_bitmaps(controls.tsc_aux())?;
         let switch = Switch::enable(controls.tsc_aux(), SystemMsrs::Context);
-        Some(Self { capabilities, controls, switch, io_bitmaps, msr_bitmaps })
+        Some(Self {
+            capabilities,
+            controls,
+            switch,
+            io_bitmaps,
+            msr_bitmaps,
+        })
     }
 
     /// What guests can execute beyond what CPUID tells.

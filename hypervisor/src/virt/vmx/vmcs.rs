@@ -186,7 +186,12 @@ fn fill_segments(state: &mut GuestState) {
 }
 
 fn fill_pdptes(state: &mut GuestState) {
-    let pdptes = [field::GUEST_PDPTE0, field::GUEST_PDPTE1, field::GUEST_PDPTE2, field::GUEST_PDPTE3];
+    let pdptes = [
+        field::GUEST_PDPTE0,
+        field::GUEST_PDPTE1,
+        field::GUEST_PDPTE2,
+        field::GUEST_PDPTE3,
+    ];
     state.pdpte = pdptes.map(vmread);
 }
 
@@ -212,7 +217,10 @@ fn read_segment(segment: Segment) -> SegmentRegister {
 }
 
 fn read_table(base: Field, limit: Field) -> TableRegister {
-    TableRegister { base: vmread(base), limit: vmread(limit) }
+    TableRegister {
+        base: vmread(base),
+        limit: vmread(limit),
+    }
 }
 
 /// Writes the groups the VMM changed, and clears `dirty`.
@@ -237,7 +245,12 @@ fn write_more(state: &mut GuestState, dirty: StateGroups, control: &mut ControlR
         // SAFETY: guest fields; the CPU checks them on entry.
         unsafe { vmwrite(field::GUEST_RFLAGS, state.rflags) };
         // SAFETY: as above.
-        unsafe { vmwrite(field::GUEST_INTERRUPTIBILITY, u64::from(state.shadow.bits())) };
+        unsafe {
+            vmwrite(
+                field::GUEST_INTERRUPTIBILITY,
+                u64::from(state.shadow.bits()),
+            )
+        };
     }
     if dirty.contains(StateGroups::STACK) {
         // SAFETY: the guest's own stack pointer; any value is the guest's affair.
@@ -267,11 +280,31 @@ unsafe fn write_rare(state: &GuestState, dirty: StateGroups) {
         (StateGroups::PDPTES, field::GUEST_PDPTE2, state.pdpte[2]),
         (StateGroups::PDPTES, field::GUEST_PDPTE3, state.pdpte[3]),
         (StateGroups::DEBUG, field::GUEST_DR7, state.dr7),
-        (StateGroups::DEBUG, field::GUEST_PENDING_DEBUG, state.pending_debug),
-        (StateGroups::ACTIVITY, field::GUEST_ACTIVITY, u64::from(Activity::ACTIVE.0)),
-        (StateGroups::MSRS, field::GUEST_SYSENTER_CS, state.sysenter[0]),
-        (StateGroups::MSRS, field::GUEST_SYSENTER_ESP, state.sysenter[1]),
-        (StateGroups::MSRS, field::GUEST_SYSENTER_EIP, state.sysenter[2]),
+        (
+            StateGroups::DEBUG,
+            field::GUEST_PENDING_DEBUG,
+            state.pending_debug,
+        ),
+        (
+            StateGroups::ACTIVITY,
+            field::GUEST_ACTIVITY,
+            u64::from(Activity::ACTIVE.0),
+        ),
+        (
+            StateGroups::MSRS,
+            field::GUEST_SYSENTER_CS,
+            state.sysenter[0],
+        ),
+        (
+            StateGroups::MSRS,
+            field::GUEST_SYSENTER_ESP,
+            state.sysenter[1],
+        ),
+        (
+            StateGroups::MSRS,
+            field::GUEST_SYSENTER_EIP,
+            state.sysenter[2],
+        ),
         (StateGroups::MSRS, field::GUEST_PAT, state.pat),
     ];
     for (_, field, value) in groups.iter().filter(|(group, ..)| dirty.contains(*group)) {

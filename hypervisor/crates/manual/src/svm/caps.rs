@@ -60,7 +60,10 @@ impl Capabilities {
     /// From the leaf's EBX and EDX.
     #[must_use]
     pub const fn new(ebx: u32, edx: u32) -> Self {
-        Self { features: Features::from_bits_truncate(edx), asids: ebx }
+        Self {
+            features: Features::from_bits_truncate(edx),
+            asids: ebx,
+        }
     }
 }
 

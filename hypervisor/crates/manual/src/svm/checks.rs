@@ -59,20 +59,28 @@ type Check = (&'static str, fn(&Values) -> bool);
 /// Each check, and whether it fails.
 const CHECKS: [Check; 12] = [
     ("EFER.SVME is 0", |v| v.efer & EFER_SVME == 0),
-    ("CR0.CD is 0 and CR0.NW is 1", |v| v.cr0 & (CR0_CD | CR0_NW) == CR0_NW),
+    ("CR0.CD is 0 and CR0.NW is 1", |v| {
+        v.cr0 & (CR0_CD | CR0_NW) == CR0_NW
+    }),
     ("CR0 bits 63:32 are not 0", |v| v.cr0 & HIGH != 0),
     ("CR3 has bits past the physical address", |v| {
         v.long_mode_on() && v.cr3 & v.physical != 0
     }),
     ("DR6 or DR7 bits 63:32 are not 0", |v| v.debug & HIGH != 0),
-    ("EFER.LME and CR0.PG without CR4.PAE", |v| v.long_mode_on() && v.cr4 & CR4_PAE == 0),
-    ("EFER.LME and CR0.PG without CR0.PE", |v| v.long_mode_on() && v.cr0 & CR0_PE == 0),
+    ("EFER.LME and CR0.PG without CR4.PAE", |v| {
+        v.long_mode_on() && v.cr4 & CR4_PAE == 0
+    }),
+    ("EFER.LME and CR0.PG without CR0.PE", |v| {
+        v.long_mode_on() && v.cr0 & CR0_PE == 0
+    }),
     ("CS has both L and D in long mode", |v| {
         let both = ATTRIBUTE_LONG | ATTRIBUTE_DEFAULT;
         v.long_mode_on() && v.code & both == both
     }),
     ("VMRUN is not intercepted", |v| v.vmrun == 0),
-    ("a permission map is past the physical address", |v| v.maps & v.physical != 0),
+    ("a permission map is past the physical address", |v| {
+        v.maps & v.physical != 0
+    }),
     ("the ASID is 0", |v| v.asid == 0),
     ("the event to inject has a reserved type or vector", |v| {
         let kind = (v.event >> 8) & 7;
@@ -85,7 +93,10 @@ const CHECKS: [Check; 12] = [
 /// The checks `vmcb` fails, by name.
 pub fn failed(vmcb: &impl VmcbRead, physical_bits: u32) -> impl Iterator<Item = &'static str> {
     let values = Values::new(vmcb, physical_bits);
-    CHECKS.iter().filter(move |(_, fails)| fails(&values)).map(|(name, _)| *name)
+    CHECKS
+        .iter()
+        .filter(move |(_, fails)| fails(&values))
+        .map(|(name, _)| *name)
 }
 
 #[cfg(test)]
@@ -111,7 +122,9 @@ mod tests {
             if field == self.0 {
                 return self.1;
             }
-            fine.iter().find(|(known, _)| *known == field).map_or(0, |(_, value)| *value)
+            fine.iter()
+                .find(|(known, _)| *known == field)
+                .map_or(0, |(_, value)| *value)
         }
     }
 
@@ -126,7 +139,11 @@ mod tests {
             (field::GUEST_ASID, 0, "the ASID is 0"),
             (field::INTERCEPT_4, 2, "VMRUN is not intercepted"),
             (field::EFER, EFER_LME, "EFER.SVME is 0"),
-            (field::CR3, 1 << 40, "CR3 has bits past the physical address"),
+            (
+                field::CR3,
+                1 << 40,
+                "CR3 has bits past the physical address",
+            ),
             (field::CR4, 0, "EFER.LME and CR0.PG without CR4.PAE"),
             (field::DR7, 1 << 32, "DR6 or DR7 bits 63:32 are not 0"),
         ];

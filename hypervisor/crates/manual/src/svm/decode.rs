@@ -58,9 +58,7 @@ pub fn decode(code: u64, features: Features, vmcb: &impl VmcbRead) -> VmExit {
         0x8a..=0x8c => VmExit::Undefined(Undefined::MonitorMwait),
         0x8d => VmExit::Xsetbv,
         // RSM, RDPRU, INVLPGB, MCOMMIT, TLBSYNC: CPUID hides them all.
-        0x73 | 0x8e | 0xa0 | 0xa1 | 0xa3 | 0xa4 => {
-            VmExit::Undefined(Undefined::SystemExtension)
-        }
+        0x73 | 0x8e | 0xa0 | 0xa1 | 0xa3 | 0xa4 => VmExit::Undefined(Undefined::SystemExtension),
         0x400 => nested_page_fault(vmcb),
         FIRST_FAILURE.. | 0xffff_ffff => VmExit::EntryFailed(code as u32),
         code => VmExit::Unknown(code as u32),
@@ -87,7 +85,10 @@ fn control_register(register: u8, way: Way, features: Features, vmcb: &impl Vmcb
         Way::Write if told => CrOperation::Write(gpr),
         Way::Read | Way::Write => CrOperation::Undecoded,
     };
-    VmExit::Cr(CrAccess { register, operation })
+    VmExit::Cr(CrAccess {
+        register,
+        operation,
+    })
 }
 
 /// `[APM 2, "Error Codes", rev. 3.42]`: `#DF`, `#TS` to `#PF`, `#AC`, `#CP`, `#VC`, `#SX`.
@@ -102,12 +103,18 @@ fn exception(vector: u8, vmcb: &impl VmcbRead) -> VmExit {
 }
 
 fn fpu_error() -> Event {
-    Event { kind: EventKind::Exception, vector: Vector(16), error_code: None }
+    Event {
+        kind: EventKind::Exception,
+        vector: Vector(16),
+        error_code: None,
+    }
 }
 
 /// `[APM 2, "Task Switch Intercept", rev. 3.42]`
 fn task_switch(vmcb: &impl VmcbRead) -> VmExit {
-    VmExit::TaskSwitch(TaskSwitch { selector: vmcb.read(field::EXIT_INFO_1) as u16 })
+    VmExit::TaskSwitch(TaskSwitch {
+        selector: vmcb.read(field::EXIT_INFO_1) as u16,
+    })
 }
 
 /// `[APM 2, "IOIO Intercept", rev. 3.42]`
@@ -120,7 +127,11 @@ fn port(features: Features, vmcb: &impl VmcbRead) -> VmExit {
         4 => Width::Dword,
         _ => return VmExit::Unknown(0x7b),
     };
-    let direction = if information & 1 != 0 { Direction::In } else { Direction::Out };
+    let direction = if information & 1 != 0 {
+        Direction::In
+    } else {
+        Direction::Out
+    };
     let string = if information & (1 << 2) != 0 {
         Some(string_io(information, direction, features))
     } else {
@@ -154,7 +165,11 @@ fn string_io(information: u64, direction: Direction, features: Features) -> Stri
         4 => 8,
         _ => 0,
     };
-    StringIo { repeat, address_bytes, segment }
+    StringIo {
+        repeat,
+        address_bytes,
+        segment,
+    }
 }
 
 /// `[APM 2, "Nested versus Guest Page Faults, Fault Ordering", rev. 3.42]`: the error code of

@@ -25,7 +25,12 @@ pub fn injection(word: EventWord, cr0: u64) -> u64 {
         | EventKind::SoftwareInterrupt) => kind,
     };
     let error_code = event.error_code.filter(|_| cr0 & PROTECTED != 0);
-    EventWord::encode(Event { kind, error_code, ..event }).0
+    EventWord::encode(Event {
+        kind,
+        error_code,
+        ..event
+    })
+    .0
 }
 
 /// The event to deliver again after an exit with this EXITINTINFO. INT n, INT3 and INTO
@@ -34,23 +39,39 @@ pub fn injection(word: EventWord, cr0: u64) -> u64 {
 #[must_use]
 pub fn interrupted(information: u64) -> EventWord {
     let word = EventWord(information & MEANINGFUL);
-    if word.is_some() { interrupted_some(word) } else { EventWord::NONE }
+    if word.is_some() {
+        interrupted_some(word)
+    } else {
+        EventWord::NONE
+    }
 }
 
 #[cold]
 fn interrupted_some(word: EventWord) -> EventWord {
     match word.decode() {
-        Some(Event { kind: EventKind::Exception, vector: Vector(3 | 4), .. }) => EventWord::NONE,
-        Some(Event { kind: EventKind::Interrupt | EventKind::Nmi, .. }) => {
-            EventWord(word.0 & 0xffff_ffff & !ERROR_CODE)
-        }
-        Some(Event { kind: EventKind::Exception, .. }) => without_stale_error_code(word),
+        Some(Event {
+            kind: EventKind::Exception,
+            vector: Vector(3 | 4),
+            ..
+        }) => EventWord::NONE,
+        Some(Event {
+            kind: EventKind::Interrupt | EventKind::Nmi,
+            ..
+        }) => EventWord(word.0 & 0xffff_ffff & !ERROR_CODE),
+        Some(Event {
+            kind: EventKind::Exception,
+            ..
+        }) => without_stale_error_code(word),
         Some(Event { .. }) | None => EventWord::NONE,
     }
 }
 
 fn without_stale_error_code(word: EventWord) -> EventWord {
-    if word.0 & ERROR_CODE != 0 { word } else { EventWord(word.0 & 0xffff_ffff) }
+    if word.0 & ERROR_CODE != 0 {
+        word
+    } else {
+        EventWord(word.0 & 0xffff_ffff)
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +79,11 @@ mod tests {
     use super::*;
 
     fn word(kind: EventKind, vector: u8, error_code: Option<u32>) -> EventWord {
-        EventWord::encode(Event { kind, vector: Vector(vector), error_code })
+        EventWord::encode(Event {
+            kind,
+            vector: Vector(vector),
+            error_code,
+        })
     }
 
     #[test]
@@ -74,7 +99,10 @@ mod tests {
         assert_eq!(interrupted(0x8000_0480), EventWord::NONE, "INT 80h");
         assert_eq!(interrupted(0x8000_0303), EventWord::NONE, "INT3");
         assert_eq!(interrupted(0x0000_0020), EventWord::NONE, "not valid");
-        assert_eq!(interrupted(0x8000_0020), word(EventKind::Interrupt, 0x20, None));
+        assert_eq!(
+            interrupted(0x8000_0020),
+            word(EventKind::Interrupt, 0x20, None)
+        );
         assert_eq!(interrupted(0x8000_0202), word(EventKind::Nmi, 2, None));
         let fault = interrupted(0x10_8000_0b0e);
         assert_eq!(fault, word(EventKind::Exception, 14, Some(0x10)));
@@ -82,6 +110,9 @@ mod tests {
 
     #[test]
     fn an_error_code_without_its_bit_is_nobodys() {
-        assert_eq!(interrupted(0x77_8000_0306), word(EventKind::Exception, 6, None));
+        assert_eq!(
+            interrupted(0x77_8000_0306),
+            word(EventKind::Exception, 6, None)
+        );
     }
 }

@@ -100,10 +100,26 @@ pub struct SegmentFields {
 impl SegmentFields {
     const fn at(offset: u16, clean: CleanBits) -> Self {
         Self {
-            selector: Field { offset, bytes: 2, clean },
-            attributes: Field { offset: offset.wrapping_add(2), bytes: 2, clean },
-            limit: Field { offset: offset.wrapping_add(4), bytes: 4, clean },
-            base: Field { offset: offset.wrapping_add(8), bytes: 8, clean },
+            selector: Field {
+                offset,
+                bytes: 2,
+                clean,
+            },
+            attributes: Field {
+                offset: offset.wrapping_add(2),
+                bytes: 2,
+                clean,
+            },
+            limit: Field {
+                offset: offset.wrapping_add(4),
+                bytes: 4,
+                clean,
+            },
+            base: Field {
+                offset: offset.wrapping_add(8),
+                bytes: 8,
+                clean,
+            },
         }
     }
 }
@@ -294,7 +310,13 @@ mod tests {
 
     #[test]
     fn what_the_cpu_reads_on_every_entry_has_no_clean_bit() {
-        for field in [RIP, RAX, EVENT_INJECTION, TLB_CONTROL, segment(Segment::Fs).base] {
+        for field in [
+            RIP,
+            RAX,
+            EVENT_INJECTION,
+            TLB_CONTROL,
+            segment(Segment::Fs).base,
+        ] {
             assert_eq!(field.clean(), CleanBits::empty());
         }
         assert_eq!(segment(Segment::Cs).attributes.clean(), CleanBits::SEGMENTS);

@@ -28,8 +28,7 @@ pub const fn attributes(rights: AccessRights) -> u16 {
 #[inline]
 #[must_use]
 pub const fn rights(attributes: u16, segment: Segment) -> AccessRights {
-    let bits = attributes as u32;
-    let spread = (bits & LOW) | ((bits & 0xf00) << 4);
+    let present = present_rights(attributes);
     let always = match segment {
         Segment::Tr => TYPE_BUSY,
         Segment::Ldtr => 0,
@@ -37,12 +36,19 @@ pub const fn rights(attributes: u16, segment: Segment) -> AccessRights {
             TYPE_ACCESSED
         }
     };
-    let rights = AccessRights::from_bits_retain(spread);
-    if rights.contains(AccessRights::PRESENT) {
-        AccessRights::from_bits_retain(spread | always)
+    if present.contains(AccessRights::PRESENT) {
+        present.union(AccessRights::from_bits_retain(always))
     } else {
-        rights.union(AccessRights::UNUSABLE)
+        present.union(AccessRights::UNUSABLE)
     }
+}
+
+/// The rights for the attributes of a segment that is present, as CS always is.
+#[inline]
+#[must_use]
+pub const fn present_rights(attributes: u16) -> AccessRights {
+    let bits = attributes as u32;
+    AccessRights::from_bits_retain((bits & LOW) | ((bits & 0xf00) << 4))
 }
 
 #[cfg(test)]
@@ -67,11 +73,19 @@ mod tests {
     #[test]
     fn usable_rights_come_back_as_they_went_in() {
         for segment in [Segment::Cs, Segment::Ds, Segment::Tr] {
-            for given in [AccessRights::CODE64, AccessRights::CODE32, AccessRights::TSS_BUSY] {
+            for given in [
+                AccessRights::CODE64,
+                AccessRights::CODE32,
+                AccessRights::TSS_BUSY,
+            ] {
                 assert_eq!(rights(attributes(given), segment), given);
             }
         }
         assert_eq!(rights(0x082, Segment::Ldtr), AccessRights::LDT);
-        assert_eq!(rights(0x089, Segment::Tr), AccessRights::TSS_BUSY, "busy again");
+        assert_eq!(
+            rights(0x089, Segment::Tr),
+            AccessRights::TSS_BUSY,
+            "busy again"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! What a guest gets for each exit, from the exit to the page it is entered with.
 
-use alloc::vec;
 use super::*;
 use crate::cpuid::{CpuidRegisters, GuestAbilities};
+use alloc::vec;
 use proptest::prelude::*;
 use skerry_words::{
     Access, CrAccess, CrOperation, Direction, Gpa, Gpr, MemoryAccess, Port, PortAccess,
@@ -23,7 +23,10 @@ impl GuestMemory for Memory {
     fn write(&mut self, at: Gpa, from: &[u8]) -> Result<(), Unbacked> {
         let start = usize::try_from(at.0).map_err(|_| Unbacked(at))?;
         let end = start.checked_add(from.len()).ok_or(Unbacked(at))?;
-        self.0.get_mut(start..end).ok_or(Unbacked(at))?.copy_from_slice(from);
+        self.0
+            .get_mut(start..end)
+            .ok_or(Unbacked(at))?
+            .copy_from_slice(from);
         Ok(())
     }
 }
@@ -31,8 +34,18 @@ impl GuestMemory for Memory {
 /// A CPU of 2 GHz with PAE, SSE and no extended state.
 fn leaf(leaf: u32, _: u32) -> CpuidRegisters {
     match leaf {
-        0 => CpuidRegisters { eax: 0x16, ebx: 1, ecx: u32::from_le_bytes(*b"ntel"), edx: 3 },
-        1 => CpuidRegisters { eax: 0x50654, ebx: 0, ecx: 0, edx: !0 },
+        0 => CpuidRegisters {
+            eax: 0x16,
+            ebx: 1,
+            ecx: u32::from_le_bytes(*b"ntel"),
+            edx: 3,
+        },
+        1 => CpuidRegisters {
+            eax: 0x50654,
+            ebx: 0,
+            ecx: 0,
+            edx: !0,
+        },
         _ => CpuidRegisters::default(),
     }
 }
@@ -60,13 +73,19 @@ impl Guest {
         let mut state = GuestState::at_reset();
         state.dirty = StateGroups::empty();
         let memory = Memory(alloc::vec![0; 0x1_0000]);
-        Self { vmm: Vmm::new(config, Tsc(0)), state, memory, now: Tsc(0) }
+        Self {
+            vmm: Vmm::new(config, Tsc(0)),
+            state,
+            memory,
+            now: Tsc(0),
+        }
     }
 
     fn exit(&mut self, exit: VmExit) -> Resume {
         self.now = self.now.after(1000);
         self.state.instruction_bytes = 2;
-        self.vmm.answer(&exit, &mut self.state, &mut self.memory, self.now)
+        self.vmm
+            .answer(&exit, &mut self.state, &mut self.memory, self.now)
     }
 
     fn out(&mut self, port: u16, value: u8) -> Resume {
@@ -84,11 +103,20 @@ impl Guest {
 }
 
 fn port_exit(port: u16, direction: Direction) -> VmExit {
-    VmExit::Port(PortAccess { port: Port(port), width: Width::Byte, direction, string: None })
+    VmExit::Port(PortAccess {
+        port: Port(port),
+        width: Width::Byte,
+        direction,
+        string: None,
+    })
 }
 
 fn exception(vector: u8, error_code: Option<u32>) -> Option<Event> {
-    Some(Event { kind: EventKind::Exception, vector: Vector(vector), error_code })
+    Some(Event {
+        kind: EventKind::Exception,
+        vector: Vector(vector),
+        error_code,
+    })
 }
 
 /// Programs the PIC to vector 20h with line 0 open, and the PIT to one shot of 10000 ticks.
@@ -169,7 +197,11 @@ fn a_sleeper_tells_when_to_wake_it_and_wakes_with_its_interrupt() {
     assert_eq!(guest.exit(VmExit::Timer), Resume::Halt, "not yet");
     guest.now = Tsc(due);
     assert_eq!(guest.exit(VmExit::Timer), Resume::Enter);
-    let event = Event { kind: EventKind::Interrupt, vector: Vector(0x20), error_code: None };
+    let event = Event {
+        kind: EventKind::Interrupt,
+        vector: Vector(0x20),
+        error_code: None,
+    };
     assert_eq!(guest.event(), Some(event));
 }
 
@@ -204,8 +236,14 @@ fn ends_carry_their_reason() {
     let mut guest = Guest::new();
     assert_eq!(guest.out(0xf4, 3), Resume::Stop(StopReason::DebugExit(3)));
     assert_eq!(guest.out(0x64, 0xfe), Resume::Reset);
-    assert_eq!(guest.exit(VmExit::TripleFault), Resume::Stop(StopReason::TripleFault));
-    assert_eq!(guest.exit(VmExit::Unknown(99)), Resume::Stop(StopReason::UnknownExit(99)));
+    assert_eq!(
+        guest.exit(VmExit::TripleFault),
+        Resume::Stop(StopReason::TripleFault)
+    );
+    assert_eq!(
+        guest.exit(VmExit::Unknown(99)),
+        Resume::Stop(StopReason::UnknownExit(99))
+    );
 }
 
 #[test]
@@ -238,7 +276,12 @@ fn any_exit() -> impl Strategy<Value = VmExit> {
     let width = prop_oneof![Just(Width::Byte), Just(Width::Word), Just(Width::Dword)];
     let direction = prop_oneof![Just(Direction::In), Just(Direction::Out)];
     let port = (any::<u16>(), width, direction).prop_map(|(port, width, direction)| {
-        VmExit::Port(PortAccess { port: Port(port), width, direction, string: None })
+        VmExit::Port(PortAccess {
+            port: Port(port),
+            width,
+            direction,
+            string: None,
+        })
     });
     let operation = prop_oneof![
         (0_u8..32).prop_map(CrOperation::Write),
@@ -246,11 +289,24 @@ fn any_exit() -> impl Strategy<Value = VmExit> {
         Just(CrOperation::Clts),
         any::<u16>().prop_map(CrOperation::Lmsw),
     ];
-    let cr = (any::<u8>(), operation)
-        .prop_map(|(register, operation)| VmExit::Cr(CrAccess { register, operation }));
+    let cr = (any::<u8>(), operation).prop_map(|(register, operation)| {
+        VmExit::Cr(CrAccess {
+            register,
+            operation,
+        })
+    });
     let memory = (any::<u64>(), any::<bool>()).prop_map(|(gpa, during_walk)| {
-        let access = if gpa & 1 == 0 { Access::Read } else { Access::Write };
-        VmExit::Memory(MemoryAccess { gpa: Gpa(gpa), access, gva: None, during_walk })
+        let access = if gpa & 1 == 0 {
+            Access::Read
+        } else {
+            Access::Write
+        };
+        VmExit::Memory(MemoryAccess {
+            gpa: Gpa(gpa),
+            access,
+            gva: None,
+            during_walk,
+        })
     });
     prop_oneof![
         Just(VmExit::Cpuid),

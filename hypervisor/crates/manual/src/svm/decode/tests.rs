@@ -15,7 +15,9 @@ struct Fields(Vec<(Field, u64)>);
 impl VmcbRead for Fields {
     fn read(&self, field: Field) -> u64 {
         let value = self.0.iter().find(|(known, _)| *known == field);
-        value.map(|(_, value)| *value).expect("a field this code does not need")
+        value
+            .map(|(_, value)| *value)
+            .expect("a field this code does not need")
     }
 }
 
@@ -59,7 +61,10 @@ fn exits_without_operands_read_no_field() {
 fn an_invalid_vmcb_is_a_failed_entry_in_64_bits_and_in_32() {
     assert_eq!(decoded(u64::MAX, &[]), VmExit::EntryFailed(u32::MAX));
     assert_eq!(decoded(0xffff_ffff, &[]), VmExit::EntryFailed(u32::MAX));
-    assert_eq!(decoded(u64::MAX - 1, &[]), VmExit::EntryFailed(u32::MAX - 1));
+    assert_eq!(
+        decoded(u64::MAX - 1, &[]),
+        VmExit::EntryFailed(u32::MAX - 1)
+    );
 }
 
 #[test]
@@ -71,25 +76,43 @@ fn an_outb_to_com1_decodes_from_the_information_alone() {
         string: None,
     };
     assert_eq!(informed(0x7b, 0x03f8_0210), VmExit::Port(access));
-    assert_eq!(informed(0x7b, 0x03f8_0000), VmExit::Unknown(0x7b), "no width");
+    assert_eq!(
+        informed(0x7b, 0x03f8_0000),
+        VmExit::Unknown(0x7b),
+        "no width"
+    );
 }
 
 #[test]
 fn rep_outsd_tells_segment_and_address_size_with_decode_assists_only() {
     // Port CF8h, FS, 32-bit addresses, REP, string, dword, out.
     let values = [(field::EXIT_INFO_1, 0x0cf8_114c)];
-    let VmExit::Port(access) = decoded(0x7b, &values) else { panic!("no port access") };
-    let string = StringIo { repeat: true, address_bytes: 4, segment: Segment::Fs };
+    let VmExit::Port(access) = decoded(0x7b, &values) else {
+        panic!("no port access")
+    };
+    let string = StringIo {
+        repeat: true,
+        address_bytes: 4,
+        segment: Segment::Fs,
+    };
     assert_eq!((access.width, access.string), (Width::Dword, Some(string)));
     let plain = decode(0x7b, Features::empty(), &Fields(values.to_vec()));
-    let VmExit::Port(access) = plain else { panic!("no port access") };
+    let VmExit::Port(access) = plain else {
+        panic!("no port access")
+    };
     assert_eq!(access.string.map(|string| string.address_bytes), Some(0));
 }
 
 #[test]
 fn a_move_to_cr4_names_its_register_where_the_cpu_tells_it() {
-    let told = CrAccess { register: 4, operation: CrOperation::Write(11) };
-    let untold = CrAccess { register: 4, operation: CrOperation::Undecoded };
+    let told = CrAccess {
+        register: 4,
+        operation: CrOperation::Write(11),
+    };
+    let untold = CrAccess {
+        register: 4,
+        operation: CrOperation::Undecoded,
+    };
     assert_eq!(informed(0x14, 1 << 63 | 11), VmExit::Cr(told));
     assert_eq!(informed(0x14, 11), VmExit::Cr(untold), "LMSW and its like");
     let values = Fields([(field::EXIT_INFO_1, 1 << 63)].to_vec());
@@ -99,8 +122,13 @@ fn a_move_to_cr4_names_its_register_where_the_cpu_tells_it() {
 #[test]
 fn a_fault_in_the_walk_of_the_guests_tables_is_told_from_one_behind_it() {
     let fault = |information| {
-        let values = [(field::EXIT_INFO_1, information), (field::EXIT_INFO_2, 0xfe03_0007)];
-        let VmExit::Memory(access) = decoded(0x400, &values) else { panic!("no access") };
+        let values = [
+            (field::EXIT_INFO_1, information),
+            (field::EXIT_INFO_2, 0xfe03_0007),
+        ];
+        let VmExit::Memory(access) = decoded(0x400, &values) else {
+            panic!("no access")
+        };
         assert_eq!(access.gpa, Gpa(0xfe03_0007));
         (access.access, access.during_walk)
     };
@@ -113,7 +141,11 @@ fn a_fault_in_the_walk_of_the_guests_tables_is_told_from_one_behind_it() {
 #[test]
 fn an_exception_has_an_error_code_where_the_architecture_has_one() {
     let event = |vector, error_code| {
-        VmExit::Exception(Event { kind: EventKind::Exception, vector: Vector(vector), error_code })
+        VmExit::Exception(Event {
+            kind: EventKind::Exception,
+            vector: Vector(vector),
+            error_code,
+        })
     };
     assert_eq!(decoded(0x41, &[]), event(1, None));
     assert_eq!(informed(0x51, 0), event(17, Some(0)));
@@ -121,24 +153,32 @@ fn an_exception_has_an_error_code_where_the_architecture_has_one() {
 
 #[test]
 fn the_length_comes_from_where_the_cpu_tells_the_next_instruction() {
-    let fields = Fields(
-        [(field::EXIT_INFO_2, 0x1001), (field::NEXT_RIP, 0x1002)].to_vec(),
-    );
+    let fields = Fields([(field::EXIT_INFO_2, 0x1001), (field::NEXT_RIP, 0x1002)].to_vec());
     let port = informed(0x7b, 0x03f8_0210);
     let none = Features::empty();
     assert_eq!(instruction_bytes(&port, none, 0x1000, &fields), 1);
     assert_eq!(instruction_bytes(&VmExit::Cpuid, none, 0x1000, &fields), 0);
     let nrip = Features::NRIP_SAVE;
     assert_eq!(instruction_bytes(&VmExit::Cpuid, nrip, 0x1000, &fields), 2);
-    assert_eq!(instruction_bytes(&VmExit::Timer, nrip, 0x5000, &fields), 0, "stale");
+    assert_eq!(
+        instruction_bytes(&VmExit::Timer, nrip, 0x5000, &fields),
+        0,
+        "stale"
+    );
 }
 
 #[test]
 fn without_nrip_save_an_instruction_exit_brings_what_a_fetch_needs() {
     let fetch = StateGroups::INSTRUCTION | StateGroups::CONTROL | StateGroups::CODE;
     assert!(groups(&VmExit::Hlt, Features::empty()).contains(fetch));
-    assert_eq!(groups(&VmExit::Hlt, Features::NRIP_SAVE), StateGroups::INSTRUCTION);
-    assert_eq!(groups(&VmExit::HostNmi, Features::empty()), StateGroups::empty());
+    assert_eq!(
+        groups(&VmExit::Hlt, Features::NRIP_SAVE),
+        StateGroups::INSTRUCTION
+    );
+    assert_eq!(
+        groups(&VmExit::HostNmi, Features::empty()),
+        StateGroups::empty()
+    );
 }
 
 struct Anything(u64);
