@@ -15,6 +15,7 @@ use crate::guests::Guests;
 use crate::manifest::Source;
 use crate::packages::Install;
 use crate::paths::{self, After};
+use crate::recipe::{Repeat, Wishes};
 use crate::say;
 use crate::session::{Boot, Ending, Listener};
 use crate::terminal::Keyboard;
@@ -26,9 +27,14 @@ const TAIL_LINES: usize = 15;
 /// What every command that boots something may be told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MachineArgs {
-    /// The engine to run on
-    #[arg(long, value_enum, default_value_t)]
-    pub on: On,
+    /// The engine to run on; `test` and `bench exits` take several, with commas
+    /// [default: the first that can run here; `test`: every one]
+    #[arg(long, value_enum, value_name = "ENGINE", value_delimiter = ',')]
+    pub on: Vec<On>,
+    /// Make every run of one image the same to the instruction, where that is a choice;
+    /// qemu-tcg is slower then
+    #[arg(long)]
+    pub deterministic: bool,
     /// Install nothing; if something is missing, say what to type and end with status 3
     #[arg(long)]
     pub no_install: bool,
@@ -44,6 +50,18 @@ impl MachineArgs {
             Install::Refused
         } else {
             Install::Allowed
+        }
+    }
+
+    /// What was asked of the engine.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            repeat: if self.deterministic {
+                Repeat::Required
+            } else {
+                Repeat::AsItComes
+            },
+            gdb_port: None,
         }
     }
 
@@ -81,9 +99,9 @@ pub struct Ended {
 ///
 /// # Errors
 /// [`Failure::Input`] if the manifest is refused; no engine can run.
-pub fn choose(args: &MachineArgs, source: &Source) -> Result<Box<dyn Engine>> {
+pub fn choose(args: &MachineArgs, wishes: Wishes, source: &Source) -> Result<Box<dyn Engine>> {
     source.check()?;
-    let engine = engine::choose(args.on)?;
+    let engine = engine::choose(&args.on, wishes)?;
     source.check_memory(engine.recipe().guest_memory_bytes())?;
     Ok(engine)
 }

@@ -30,6 +30,12 @@ pub struct Recipe {
     /// Whether two runs of one image are the same to the instruction.
     #[serde(default)]
     pub repeats: bool,
+    /// Arguments with which two runs of one image are the same; empty if there are none.
+    #[serde(default)]
+    repeat_arguments: Vec<String>,
+    /// Arguments with which it waits for gdb; empty if it has no stub.
+    #[serde(default)]
+    gdb_arguments: Vec<String>,
     /// Memory for firmware, boot loader and hypervisor, beside guests and bundle.
     base_memory_mib: u64,
     /// The most memory this machine can have.
@@ -40,6 +46,27 @@ pub struct Recipe {
     /// Parts of the engine's own log that explain a failure.
     #[serde(default)]
     pub log_marks: Vec<String>,
+}
+
+/// Whether a run must be the same every time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Repeat {
+    /// The quickest way of the engine.
+    #[default]
+    AsItComes,
+    /// If the engine can do so at all.
+    WherePossible,
+    /// An engine that cannot is not taken.
+    Required,
+}
+
+/// What a run wishes of its engine beyond the recipe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// Whether it must be the same every time.
+    pub repeat: Repeat,
+    /// The TCP port on 127.0.0.1 to wait for gdb at.
+    pub gdb_port: Option<u16>,
 }
 
 /// What a recipe is filled in with.
@@ -67,6 +94,32 @@ impl Recipe {
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         toml::from_str(&text)
             .map_err(|error| Failure::Input(format!("{}: {error}", path.display())).into())
+    }
+
+    /// Adds what `wishes` asks for.
+    ///
+    /// # Errors
+    /// What this engine cannot do, for people.
+    pub fn grant(&mut self, wishes: Wishes) -> Result<(), String> {
+        if let Some(port) = wishes.gdb_port {
+            if self.gdb_arguments.is_empty() {
+                return Err("it has no stub for gdb".into());
+            }
+            let port = port.to_string();
+            let filled = self.gdb_arguments.iter().map(|word| word.replace("{gdb_port}", &port));
+            self.arguments.extend(filled);
+        }
+        match wishes.repeat {
+            Repeat::Required if !self.repeats && self.repeat_arguments.is_empty() => {
+                Err("it cannot repeat a run exactly".into())
+            }
+            Repeat::AsItComes => Ok(()),
+            Repeat::Required | Repeat::WherePossible => {
+                self.repeats |= !self.repeat_arguments.is_empty();
+                self.arguments.append(&mut self.repeat_arguments);
+                Ok(())
+            }
+        }
     }
 
     /// The most memory that all guests together can have, with an empty bundle.
@@ -132,9 +185,14 @@ mod tests {
 
     #[test]
     fn every_recipe_in_the_repository_can_be_read_and_leaves_no_placeholder() {
-        for name in ["bochs", "qemu-kvm"] {
+        for name in ["bochs", "qemu-kvm", "qemu-tcg"] {
             let folder = tempfile::tempdir().unwrap();
-            let recipe = Recipe::read(name).unwrap();
+            let mut recipe = Recipe::read(name).unwrap();
+            let wishes = Wishes {
+                repeat: Repeat::WherePossible,
+                gdb_port: (name != "bochs").then_some(1234),
+            };
+            recipe.grant(wishes).unwrap();
             let filling = Filling {
                 folder: folder.path(),
                 hypervisor: Path::new("/h"),
@@ -153,6 +211,20 @@ mod tests {
             assert_eq!(command.get_current_dir(), Some(folder.path()));
             assert!(all.contains("4711") && all.contains("96"), "{name}: {all}");
         }
+    }
+
+    #[test]
+    fn a_wish_for_exact_repetition_is_granted_by_arguments_or_refused() {
+        let wishes = Wishes {
+            repeat: Repeat::Required,
+            gdb_port: None,
+        };
+        let mut tcg = Recipe::read("qemu-tcg").unwrap();
+        assert!(!tcg.repeats && !tcg.arguments.iter().any(|word| word == "-icount"));
+        tcg.grant(wishes).unwrap();
+        assert!(tcg.repeats && tcg.arguments.iter().any(|word| word == "-icount"));
+        assert!(Recipe::read("bochs").unwrap().grant(wishes).is_ok());
+        assert!(Recipe::read("qemu-kvm").unwrap().grant(wishes).is_err());
     }
 
     #[test]

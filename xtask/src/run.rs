@@ -11,6 +11,7 @@ use skerry_manifest::VmManifest;
 use crate::failure::Failure;
 use crate::machine::{self, Machine, MachineArgs};
 use crate::manifest::{self, Source};
+use crate::recipe::Wishes;
 use crate::screen::{RawScreen, Screen};
 use crate::session::{Listener, Next};
 use crate::terminal::{Attached, Keyboard};
@@ -33,9 +34,13 @@ pub struct RunArgs {
     /// Give the keyboard to this VM (Ctrl-A h shows the keys, Ctrl-A x quits)
     #[arg(long, value_name = "VM")]
     console: Option<String>,
-    /// The time limit; 0 is none [default: 600, with --console none]
+    /// The time limit; 0 is none [default: 600, with --console or --gdb none]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Wait for gdb on this TCP port before the first instruction (not on bochs)
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234",
+          require_equals = true)]
+    gdb: Option<u16>,
     #[command(flatten)]
     machine: MachineArgs,
 }
@@ -69,7 +74,11 @@ struct SingleArgs {
 /// Whatever keeps every VM from ending well.
 pub fn run(args: &RunArgs) -> Result<()> {
     let source = args.source()?;
-    let engine = machine::choose(&args.machine, &source)?;
+    let wishes = Wishes {
+        gdb_port: args.gdb,
+        ..args.machine.wishes()
+    };
+    let engine = machine::choose(&args.machine, wishes, &source)?;
     let machine = Machine::set_up(engine, &args.machine)?;
     let packed = machine.pack(&source)?;
     let names = source
@@ -83,6 +92,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
         names.join(", "),
         machine.engine.name()
     ));
+    if let Some(port) = args.gdb {
+        say::note(&how_to_attach(&machine.built.hypervisor(), port));
+    }
     let attached = if args.console.is_some() {
         Attached::Yes
     } else {
@@ -120,7 +132,7 @@ impl RunArgs {
     }
 
     fn limit(&self) -> Option<Duration> {
-        let default = if self.console.is_some() {
+        let default = if self.console.is_some() || self.gdb.is_some() {
             0
         } else {
             DEFAULT_LIMIT_S
@@ -141,6 +153,16 @@ impl SingleArgs {
         };
         Ok(manifest::single(vm, Path::new(".")))
     }
+}
+
+/// The machine starts before paging: only there do software breakpoints at the hypervisor's
+/// linked addresses have nowhere to go.
+fn how_to_attach(hypervisor: &Path, port: u16) -> String {
+    format!(
+        "the machine waits for `gdb {} -ex 'target remote 127.0.0.1:{port}'`; set the first \
+         breakpoint with `hbreak`, then `continue`",
+        hypervisor.display()
+    )
 }
 
 /// The manifest of a run that names none.

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::bundle::Packed;
-use crate::engine::{self, Engine, On};
+use crate::engine::{self, Engine};
 use crate::failure::Failure;
 use crate::machine::{Machine, MachineArgs};
+use crate::recipe::{Repeat, Wishes};
 use crate::scenario::{self, Scenario};
 use crate::session::{Listener, Next};
 use crate::transcript::{Keep, Transcript};
@@ -84,16 +85,15 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
     Ok(all)
 }
 
-/// A machine for every engine that can run here, or for the one asked for.
+/// A machine for every engine that can run here, or for those asked for. Results are worth
+/// most when they repeat, so that is what the engines are asked to do.
 fn set_up(args: &TestArgs) -> Result<Vec<Machine>> {
     let install = args.machine.install();
-    let engines = match args.machine.on {
-        On::Auto => engine::all()?
-            .into_iter()
-            .filter(|engine| engine.obstacles().is_empty())
-            .collect(),
-        on => vec![engine::choose(on)?],
+    let wishes = Wishes {
+        repeat: Repeat::WherePossible,
+        ..args.machine.wishes()
     };
+    let engines = engine::choose_all(&args.machine.on, wishes)?;
     for engine in &engines {
         engine::ensure_tools(engine.as_ref(), install)?;
     }

@@ -178,11 +178,12 @@ impl Vcpu {
         }
     }
 
-    /// Fills what the VMM needs for `exit`, a memory access just returned by [`Vcpu::enter`].
+    /// Fills what the VMM needs for a memory access, which was just returned by [`Vcpu::enter`].
     /// Left out there, since most of them only ask for memory.
-    pub fn complete(&mut self, exit: &VmExit) {
+    #[inline]
+    pub fn complete(&mut self) {
         match self {
-            Self::Vmx(vcpu) => vcpu.complete(exit),
+            Self::Vmx(vcpu) => vcpu.complete(),
             // A VMCB is memory: all of it is at hand.
             Self::Svm(_) => {}
         }

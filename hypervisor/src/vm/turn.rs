@@ -7,7 +7,7 @@
 use super::Vm;
 use super::ram::NotBacked;
 use crate::{console, cpu};
-use skerry_words::{MemoryAccess, Resume, StopReason, Tsc, VmExit};
+use skerry_words::{Gpa, Resume, StopReason, Tsc, VmExit};
 
 /// A guest runs at least this long per entry, in ticks, whatever its timers say: one that
 /// arms them in the past still makes progress.
@@ -84,7 +84,7 @@ impl Vm {
                 self.interrupted(vm, slice_end, limit, now)
             }
             VmExit::Timer => self.time_is_up(vm, slice_end, now),
-            VmExit::Memory(access) => self.touch(vm, &access, now),
+            VmExit::Memory(access) => self.touch(vm, &exit, access.gpa, now),
             _ => self.ask(vm, &exit, now),
         }
     }
@@ -142,14 +142,13 @@ impl Vm {
 
     /// RAM that was never touched is backed now; the rest is the VMM's.
     #[inline(always)]
-    fn touch(&mut self, vm: usize, access: &MemoryAccess, now: Tsc) -> Step {
-        match self.ram.back(access.gpa) {
+    fn touch(&mut self, vm: usize, exit: &VmExit, gpa: Gpa, now: Tsc) -> Step {
+        match self.ram.back(gpa) {
             Ok(()) => Step::Enter,
             Err(NotBacked::OutOfMemory) => Step::Leave(Turn::Ended(StopReason::OutOfMemory)),
             Err(NotBacked::NotRam) => {
-                let exit = VmExit::Memory(*access);
-                self.vcpu.complete(&exit);
-                self.ask(vm, &exit, now)
+                self.vcpu.complete();
+                self.ask(vm, exit, now)
             }
         }
     }

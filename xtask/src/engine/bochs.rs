@@ -39,6 +39,10 @@ impl Engine for Bochs {
         &self.recipe
     }
 
+    fn recipe_mut(&mut self) -> &mut Recipe {
+        &mut self.recipe
+    }
+
     fn needs(&self) -> &'static [Need] {
         &[Need::Bochs, Need::Iso]
     }

@@ -5,6 +5,7 @@
 
 mod bochs;
 mod qemu;
+mod tcg;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +15,8 @@ use clap::ValueEnum;
 
 use crate::failure::Failure;
 use crate::packages::{self, Install, Need};
-use crate::recipe::{Filling, Recipe};
+use crate::recipe::{Filling, Recipe, Wishes};
+use crate::say;
 
 /// A machine, real enough to boot Skerry.
 pub trait Engine: Send + Sync {
@@ -23,6 +25,9 @@ pub trait Engine: Send + Sync {
 
     /// How it is started.
     fn recipe(&self) -> &Recipe;
+
+    /// The same, to add what a run wishes.
+    fn recipe_mut(&mut self) -> &mut Recipe;
 
     /// The jobs whose tools it needs.
     fn needs(&self) -> &'static [Need];
@@ -40,55 +45,115 @@ pub trait Engine: Send + Sync {
     fn log_lines(&self, folder: &Path) -> Vec<String>;
 }
 
-/// The value of `--on`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+/// A value of `--on`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum On {
-    /// The quickest that this machine can run
-    #[default]
-    Auto,
     /// VT-x in hardware, through nested KVM
     QemuKvm,
+    /// AMD-V in software
+    QemuTcg,
     /// VT-x in software, the same on every machine and in every run
     Bochs,
 }
 
-/// Every engine, the quickest first.
+/// The engines without `--on`: the first that can run here is taken.
+const ORDER: [On; 3] = [On::QemuKvm, On::Bochs, On::QemuTcg];
+
+impl On {
+    fn engine(self) -> Result<Box<dyn Engine>> {
+        Ok(match self {
+            Self::QemuKvm => Box::new(qemu::NestedKvm::new()?),
+            Self::QemuTcg => Box::new(tcg::Tcg::new()?),
+            Self::Bochs => Box::new(bochs::Bochs::new()?),
+        })
+    }
+}
+
+/// Every engine, in the order of preference.
 ///
 /// # Errors
 /// A recipe cannot be read.
 pub fn all() -> Result<Vec<Box<dyn Engine>>> {
-    Ok(vec![
-        Box::new(qemu::NestedKvm::new()?),
-        Box::new(bochs::Bochs::new()?),
-    ])
+    ORDER.into_iter().map(On::engine).collect()
 }
 
-/// The engine that `--on` asks for; its tools may still have to be installed.
+/// The one engine that `--on` asks for, or the first that can run here; its tools may still
+/// have to be installed.
 ///
 /// # Errors
-/// [`Failure::Missing`]: this machine cannot run it.
-pub fn choose(on: On) -> Result<Box<dyn Engine>> {
-    let wanted = match on {
-        On::Auto => None,
-        On::QemuKvm => Some("qemu-kvm"),
-        On::Bochs => Some("bochs"),
-    };
-    let mut reasons = String::new();
+/// [`Failure::Missing`]: this machine cannot run it, or it cannot do what is wished.
+/// [`Failure::Input`]: `--on` names several.
+pub fn choose(on: &[On], wishes: Wishes) -> Result<Box<dyn Engine>> {
+    match on {
+        [] => first(wishes),
+        [one] => able(one.engine()?, wishes).map_err(|cannot| cannot.alone()),
+        _ => Err(Failure::Input("--on: this command takes one engine at a time".into()).into()),
+    }
+}
+
+/// The engines that `--on` asks for, or every one that can run here.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_all(on: &[On], wishes: Wishes) -> Result<Vec<Box<dyn Engine>>> {
+    if on.is_empty() {
+        let able = all()?.into_iter().filter_map(|engine| able(engine, wishes).ok());
+        return Ok(able.collect());
+    }
+    on.iter().map(|one| choose(&[*one], wishes)).collect()
+}
+
+/// The first engine that can run here; says which, and what speaks against those before it.
+fn first(wishes: Wishes) -> Result<Box<dyn Engine>> {
+    let mut against = Vec::new();
     for engine in all()? {
-        if wanted.is_some_and(|wanted| wanted != engine.name()) {
-            continue;
+        match able(engine, wishes) {
+            Ok(engine) => {
+                say::note(&format!("on {}: {}", engine.name(), engine.recipe().title));
+                against.iter().for_each(|why| say::note(&format!("not on {why}")));
+                return Ok(engine);
+            }
+            Err(cannot) => against.push(cannot.to_string()),
         }
-        let obstacles = engine.obstacles();
-        if obstacles.is_empty() {
-            return Ok(engine);
-        }
-        reasons += &format!("\n  {}: {}", engine.name(), obstacles.join("; "));
     }
     Err(Failure::Missing(format!(
-        "no engine can run here:{reasons}\n\
-         `cargo xtask doctor` shows all of them; `--on bochs` runs on any x86-64 machine"
+        "no engine can run here:\n  {}\n\
+         `cargo xtask doctor` shows all of them; `--on bochs` runs on any x86-64 machine",
+        against.join("\n  ")
     ))
     .into())
+}
+
+/// The engine, told what is wished, if this machine can run it so.
+fn able(mut engine: Box<dyn Engine>, wishes: Wishes) -> Result<Box<dyn Engine>, Cannot> {
+    let mut obstacles = engine.obstacles();
+    obstacles.extend(engine.recipe_mut().grant(wishes).err());
+    if obstacles.is_empty() {
+        return Ok(engine);
+    }
+    Err(Cannot {
+        name: engine.name(),
+        obstacles,
+    })
+}
+
+/// Why an engine cannot run here.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {}", obstacles.join("; "))]
+struct Cannot {
+    name: &'static str,
+    obstacles: Vec<String>,
+}
+
+impl Cannot {
+    /// As the answer to an engine that was asked for by name.
+    fn alone(&self) -> anyhow::Error {
+        Failure::Missing(format!(
+            "{self}\n`cargo xtask doctor` shows every engine; `--on bochs` runs on any x86-64 \
+             machine"
+        ))
+        .into()
+    }
 }
 
 /// Sees to it that an engine's tools are here.
@@ -100,4 +165,45 @@ pub fn ensure_tools(engine: &dyn Engine, install: Install) -> Result<()> {
         .needs()
         .iter()
         .try_for_each(|need| packages::ensure(*need, install))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Repeat;
+
+    fn names(engines: Vec<Box<dyn Engine>>) -> Vec<&'static str> {
+        engines.iter().map(|engine| engine.name()).collect()
+    }
+
+    #[test]
+    fn every_engine_has_its_place_in_the_order() {
+        let all = names(all().unwrap());
+        for on in On::value_variants() {
+            let name = on.to_possible_value().unwrap().get_name().to_string();
+            assert_eq!(all.iter().filter(|found| **found == name).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_cannot_repeat_is_passed_over_where_that_is_wished() {
+        let wishes = Wishes { repeat: Repeat::Required, gdb_port: None };
+        let repeating = names(choose_all(&[], wishes).unwrap());
+        assert!(repeating.contains(&"bochs") && repeating.contains(&"qemu-tcg"), "{repeating:?}");
+        assert!(!repeating.contains(&"qemu-kvm"), "{repeating:?}");
+    }
+
+    #[test]
+    fn an_engine_without_a_gdb_stub_says_so_when_asked_by_name() {
+        let wishes = Wishes { repeat: Repeat::AsItComes, gdb_port: Some(1234) };
+        let error = choose(&[On::Bochs], wishes).err().unwrap().to_string();
+        assert!(error.contains("bochs: ") && error.contains("gdb"), "{error}");
+    }
+
+    #[test]
+    fn several_engines_are_for_commands_that_compare() {
+        assert!(choose(&[On::Bochs, On::QemuTcg], Wishes::default()).is_err());
+        let both = choose_all(&[On::Bochs, On::QemuTcg], Wishes::default()).unwrap();
+        assert_eq!(names(both), ["bochs", "qemu-tcg"]);
+    }
 }

@@ -35,6 +35,10 @@ impl Engine for NestedKvm {
         &self.recipe
     }
 
+    fn recipe_mut(&mut self) -> &mut Recipe {
+        &mut self.recipe
+    }
+
     fn needs(&self) -> &'static [Need] {
         &[Need::Qemu]
     }

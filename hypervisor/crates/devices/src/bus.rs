@@ -43,8 +43,16 @@ impl Platform {
     }
 
     /// Answers a read of memory that is no RAM. The result is never wider than `width`.
+    #[inline]
     pub fn memory_read(&mut self, at: Gpa, width: Width, now: Tsc) -> u64 {
         self.expire(now);
+        match (width, self.mapped_byte(at)) {
+            (Width::Byte, Some(register)) => u64::from(self.read_mapped(register)),
+            _ => self.memory_read_wide(at, width),
+        }
+    }
+
+    fn memory_read_wide(&mut self, at: Gpa, width: Width) -> u64 {
         let Some((first, mapped)) = self.mapped_at(at, width) else {
             return self.absent_read(width);
         };
@@ -58,8 +66,16 @@ impl Platform {
     }
 
     /// Answers a write to memory that is no RAM.
+    #[inline]
     pub fn memory_write(&mut self, at: Gpa, width: Width, value: u64, now: Tsc) -> Effect {
         self.expire(now);
+        match (width, self.mapped_byte(at)) {
+            (Width::Byte, Some(register)) => self.write_mapped(register, value as u8),
+            _ => self.memory_write_wide(at, width, value),
+        }
+    }
+
+    fn memory_write_wide(&mut self, at: Gpa, width: Width, value: u64) -> Effect {
         let Some((first, _)) = self.mapped_at(at, width) else {
             self.count_absent();
             return Effect::None;
@@ -69,6 +85,23 @@ impl Platform {
             let next = self.write_mapped(register, (value >> shift(byte)) as u8);
             last_of(effect, next)
         })
+    }
+
+    /// The register of the mapped UART at this address, if there is one.
+    #[inline]
+    fn mapped_byte(&self, at: Gpa) -> Option<UartRegister> {
+        let offset = at.0.wrapping_sub(self.mapped_uart.as_ref()?.at.0);
+        (offset < UART_BYTES).then(|| UartRegister::at(offset as u16))
+    }
+
+    fn read_mapped(&mut self, register: UartRegister) -> u8 {
+        let Some(mapped) = self.mapped_uart.as_mut() else {
+            return u8::MAX;
+        };
+        let value = mapped.uart.read(register);
+        let level = mapped.uart.interrupt();
+        self.pic.set_line(IrqLine::COM2, level);
+        value
     }
 
     /// The mapped UART and the first register, if the whole access lies inside it.

@@ -92,7 +92,7 @@ pub fn fetch(state: &GuestState, memory: &mut impl GuestMemory) -> Result<Bytes,
 ///
 /// # Errors
 /// The fault of the byte at RIP + `skip`.
-#[inline]
+#[inline(always)]
 pub(crate) fn fetch_from(
     state: &GuestState,
     memory: &mut impl GuestMemory,

@@ -46,7 +46,7 @@ mod string_io;
 
 pub use fetch::{Bytes, fetch};
 pub use measure::{Measured, measure, plain_length};
-pub use mmio::mmio;
+pub use mmio::{Emulator, mmio};
 pub use paging::translate;
 pub use string_io::string_io;
 

@@ -44,11 +44,38 @@ pub fn mmio(
     access: MemoryAccess,
     target: &mut impl MmioTarget,
 ) -> Result<(), EmulateError> {
-    let bytes = fetch_from(state, memory, 0)?;
-    if mode::is_64_bit(state) && plain::execute(state, &bytes, access, target) {
-        return Ok(());
+    Emulator::default().mmio(state, memory, access, target)
+}
+
+/// An emulator that remembers what it recognised last, since a driver's loop comes back to
+/// one instruction. What it remembers is a pure function of the bytes, so it is never stale.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Emulator {
+    last: plain::Last,
+}
+
+impl Emulator {
+    /// [`mmio`], faster for the instruction it has seen last.
+    ///
+    /// # Errors
+    /// Those of [`mmio`].
+    #[inline]
+    pub fn mmio(
+        &mut self,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        access: MemoryAccess,
+        target: &mut impl MmioTarget,
+    ) -> Result<(), EmulateError> {
+        let bytes = fetch_from(state, memory, 0)?;
+        if mode::is_64_bit(state)
+            && let Some(plain) = self.last.recognise(&bytes)
+            && plain.execute(state, access, target)
+        {
+            return Ok(());
+        }
+        generally(state, memory, bytes, access, target)
     }
-    generally(state, memory, bytes, access, target)
 }
 
 /// The way of all instructions.

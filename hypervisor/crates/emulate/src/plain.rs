@@ -12,7 +12,7 @@ use skerry_words::{Access, Gpa, GuestState, MemoryAccess, PAGE_BYTES, Width};
 
 /// A plain move between a register, or from a constant, and [base + displacement].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Plain {
+pub(crate) struct Plain {
     length: u8,
     kind: Kind,
     /// The width in memory.
@@ -33,65 +33,90 @@ enum Kind {
     LoadExtended,
 }
 
-/// Executes the instruction if it is a plain one and all it touches is in the page of the
-/// exit; whether it was.
-#[inline]
-pub(crate) fn execute(
-    state: &mut GuestState,
-    bytes: &Bytes,
-    access: MemoryAccess,
-    target: &mut impl MmioTarget,
-) -> bool {
-    let Some(plain) = recognise(bytes) else {
-        return false;
-    };
-    let Some(gpa) = operand(state, plain, access) else {
-        return false;
-    };
-    let register = Register::new(plain.register);
-    match plain.kind {
-        Kind::Store => {
-            let value = register.read(state, plain.width);
-            target.write(gpa, plain.width, value);
-        }
-        Kind::StoreConstant(constant) => {
-            let extended = i64::from(constant as i32) as u64;
-            target.write(gpa, plain.width, extended & plain.width.mask());
-        }
-        Kind::Load => {
-            let value = target.read(gpa, plain.width);
-            register.write(state, plain.width, value);
-        }
-        Kind::LoadExtended => {
-            let value = target.read(gpa, plain.width) & plain.width.mask();
-            register.write(state, Width::Qword, value);
-        }
+/// The bytes recognised last, and as what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last {
+    bytes: Bytes,
+    plain: Option<Plain>,
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self { bytes: Bytes::new(&[]), plain: None }
     }
-    state.instruction_bytes = u32::from(plain.length);
-    state.advance();
-    true
+}
+
+impl Last {
+    /// The plain instruction that `bytes` start with, if they do.
+    #[inline]
+    pub(crate) fn recognise(&mut self, bytes: &Bytes) -> Option<Plain> {
+        if self.bytes != *bytes {
+            *self = Self { bytes: *bytes, plain: recognise(bytes) };
+        }
+        self.plain
+    }
+}
+
+impl Plain {
+    /// Executes it if all it touches is in the page of the exit; whether it was.
+    #[inline]
+    pub(crate) fn execute(
+        self,
+        state: &mut GuestState,
+        access: MemoryAccess,
+        target: &mut impl MmioTarget,
+    ) -> bool {
+        let Some(gpa) = operand(state, self, access) else {
+            return false;
+        };
+        let register = Register::new(self.register);
+        match self.kind {
+            Kind::Store => {
+                let value = register.read(state, self.width);
+                target.write(gpa, self.width, value);
+            }
+            Kind::StoreConstant(constant) => {
+                let extended = i64::from(constant as i32) as u64;
+                target.write(gpa, self.width, extended & self.width.mask());
+            }
+            Kind::Load => {
+                let value = target.read(gpa, self.width);
+                register.write(state, self.width, value);
+            }
+            Kind::LoadExtended => {
+                let value = target.read(gpa, self.width) & self.width.mask();
+                register.write(state, Width::Qword, value);
+            }
+        }
+        state.instruction_bytes = u32::from(self.length);
+        state.advance();
+        true
+    }
 }
 
 /// Where the operand is, by the translation the exit tells: same page, and enough rights.
+/// Where the CPU tells no linear address, the one access of a plain move is the one that
+/// exited, if way and place in the page are the same.
 #[inline]
 fn operand(state: &GuestState, plain: Plain, access: MemoryAccess) -> Option<Gpa> {
-    let told = access.gva?;
     let base = match plain.base {
         Some(number) => register::full(state, number),
         None => state.rip.wrapping_add(u64::from(plain.length)),
     };
     let gva = base.wrapping_add(plain.displacement);
     let inside = gva & PAGE_BYTES.wrapping_sub(1);
-    let same_page = gva ^ inside == told.page_start().0;
-    let fits = inside <= PAGE_BYTES.wrapping_sub(plain.width.bytes());
     let stores = matches!(plain.kind, Kind::Store | Kind::StoreConstant(_));
+    let same_page = match access.gva {
+        Some(told) => gva ^ inside == told.page_start().0,
+        None => inside == access.gpa.page_offset() && stores == (access.access == Access::Write),
+    };
+    let fits = inside <= PAGE_BYTES.wrapping_sub(plain.width.bytes());
     let permitted = !stores || access.access == Access::Write;
     (same_page && fits && permitted && !access.during_walk)
         .then(|| Gpa(access.gpa.page_start().0 | inside))
 }
 
 /// REX or nothing; 88h to 8Bh, C6h and C7h, or 0Fh B6h and B7h; ModRM without SIB.
-#[inline]
 fn recognise(bytes: &Bytes) -> Option<Plain> {
     let mut word = bytes.first_word();
     let mut length = 2u8;

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 use skerry_devices::{Platform, PlatformConfig};
-use skerry_emulate::EmulateError;
+use skerry_emulate::{EmulateError, Emulator};
 use skerry_words::{
     Event, EventKind, EventWord, Fault, GuestMemory, GuestState, Resume, StopReason, Tsc,
     Undefined, VmExit,
@@ -66,6 +66,7 @@ pub struct Vmm {
     cr8: u64,
     halted: bool,
     console: Vec<u8>,
+    emulator: Emulator,
     refusals: Refusals,
     answered: u64,
     interrupts: u64,
@@ -82,6 +83,7 @@ impl Vmm {
             cr8: 0,
             halted: false,
             console: Vec::new(),
+            emulator: Emulator::default(),
             refusals: Refusals::default(),
             answered: 0,
             interrupts: 0,
@@ -138,7 +140,8 @@ impl Vmm {
         now: Tsc,
     ) -> Resume {
         self.answered = self.answered.wrapping_add(1);
-        if state.instruction_bytes == 0 {
+        // An access to memory is looked at by the emulator anyway.
+        if state.instruction_bytes == 0 && !matches!(exit, VmExit::Memory(_)) {
             match skerry_emulate::plain_length(exit, state, memory) {
                 Some(bytes) => state.instruction_bytes = bytes,
                 None => return self.answer_untold(exit, state, memory, now),
@@ -185,7 +188,7 @@ impl Vmm {
                 Resume::Enter
             }
             VmExit::Port(access) => {
-                let mut bus = self.bus(now);
+                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
                 match bus.port(*access, state, memory) {
                     Ok(()) => bus.end.unwrap_or(Resume::Enter),
                     Err(fault) => inject(fault, state),
@@ -224,9 +227,11 @@ impl Vmm {
         match exit {
             VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall => Resume::Enter,
             VmExit::Memory(access) => {
-                let mut bus = self.bus(now);
-                match bus.memory(*access, state, memory) {
-                    Ok(()) => bus.end.unwrap_or(Resume::Enter),
+                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+                let answer = bus.memory(&mut self.emulator, *access, state, memory);
+                let end = bus.end;
+                match answer {
+                    Ok(()) => end.unwrap_or(Resume::Enter),
                     Err(error) => emulation_failed(error, state),
                 }
             }
@@ -284,15 +289,6 @@ impl Vmm {
                 Resume::Stop(StopReason::UnknownExit(exit.kind() as u32))
             }
             VmExit::Unknown(reason) => Resume::Stop(StopReason::UnknownExit(*reason)),
-        }
-    }
-
-    fn bus(&mut self, now: Tsc) -> Bus<'_> {
-        Bus {
-            platform: &mut self.platform,
-            console: &mut self.console,
-            now,
-            end: None,
         }
     }
 

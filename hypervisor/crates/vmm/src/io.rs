@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 use skerry_devices::{Effect, Platform};
-use skerry_emulate::{EmulateError, Measured, MmioTarget, PortTarget};
+use skerry_emulate::{EmulateError, Emulator, Measured, MmioTarget, PortTarget};
 use skerry_words::{
     Access, Direction, Fault, Gpa, Gpr, GuestMemory, GuestState, MemoryAccess, Port, PortAccess,
     Resume, StopReason, StringIo, Tsc, VmExit, Width,
@@ -23,7 +23,18 @@ pub(crate) struct Bus<'a> {
     pub(crate) end: Option<Resume>,
 }
 
-impl Bus<'_> {
+impl<'a> Bus<'a> {
+    /// The bus of a VM at `now`.
+    #[inline]
+    pub(crate) fn new(platform: &'a mut Platform, console: &'a mut Vec<u8>, now: Tsc) -> Self {
+        Self {
+            platform,
+            console,
+            now,
+            end: None,
+        }
+    }
+
     #[inline]
     fn take(&mut self, effect: Effect) {
         match effect {
@@ -93,6 +104,7 @@ impl Bus<'_> {
     /// Answers an access to guest-physical space that is no memory.
     pub(crate) fn memory(
         &mut self,
+        emulator: &mut Emulator,
         access: MemoryAccess,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
@@ -115,7 +127,7 @@ impl Bus<'_> {
             // in memory, and a gate of all ones is none.
             return Err(EmulateError::Fault(Fault::GeneralProtection(0)));
         }
-        skerry_emulate::mmio(state, memory, access, self)
+        emulator.mmio(state, memory, access, self)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | IA32_DEBUGCTL 1D9h | 0 | 0 only |
 //! | EFER C0000080h | as written | by the rules of `control` |
 //! | FS, GS, KERNEL_GS base, STAR, LSTAR, CSTAR, FMASK, SYSENTER, PAT, TSC_AUX | by the CPU | by the CPU |
+//! | AMD's interrupt-pending message C0010055h | 0: no message is sent in C1E | `#GP` |
 //! | everything else | `#GP` | `#GP` |
 //!
 //! Those "by the CPU" cost no exit: ring 0 keeps one copy a VM. Every refusal is counted.
@@ -25,6 +26,7 @@ const BIOS_SIGN_ID: u32 = 0x8b;
 const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
 const EFER: u32 = 0xc000_0080;
+const INTERRUPT_PENDING: u32 = 0xc001_0055;
 
 /// Fast strings on (bit 0); branch trace and precise event sampling unavailable (11, 12).
 const MISC_ENABLE_VALUE: u64 = (1 << 0) | (1 << 11) | (1 << 12);
@@ -35,7 +37,7 @@ const REFUSED: Fault = Fault::GeneralProtection(0);
 pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
     let value = match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
         TIME_STAMP_COUNTER => state.tsc,
-        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL => 0,
+        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING => 0,
         FEATURE_CONTROL => FEATURE_CONTROL_LOCKED,
         MISC_ENABLE => MISC_ENABLE_VALUE,
         EFER => state.efer,

@@ -47,19 +47,23 @@ pub struct Vcpu {
     features: Features,
     clean_after: CleanBits,
     asid: Asid,
-    flush: Flush,
+    chores: Chores,
     window: u32,
 }
 
-/// Whether the guest's translations must go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Flush {
-    /// They may stay.
-    No,
-    /// The next entry drops them.
-    Wanted,
-    /// The last entry has dropped them, and would do so again.
-    Done,
+bitflags::bitflags! {
+    /// What an entry has to do besides, or the one after it to undo.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Chores: u8 {
+        /// This entry drops the guest's translations.
+        const FLUSH = 1 << 0;
+        /// The last entry has dropped them, and would do so again.
+        const FLUSHED = 1 << 1;
+        /// This entry delivers an event.
+        const INJECT = 1 << 2;
+        /// The last entry has delivered one.
+        const INJECTED = 1 << 3;
+    }
 }
 
 impl Vcpu {
@@ -74,7 +78,7 @@ impl Vcpu {
             features: svm.capabilities.features,
             clean_after: vmcb::clean_after(svm.capabilities.features),
             asid,
-            flush: Flush::Wanted,
+            chores: Chores::FLUSH,
             window: 0,
         };
         // SAFETY: the VMCB is new, and never runs before `reset`.
@@ -97,14 +101,14 @@ impl Vcpu {
         ];
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { self.vmcb.write_all(&values) };
-        self.flush = Flush::Wanted;
+        self.chores = Chores::FLUSH;
     }
 
     /// Makes this vCPU the one on this CPU.
     pub fn load(&mut self) {
         self.context.load(&self.state);
         if self.asid.was_anothers() {
-            self.flush = Flush::Wanted;
+            self.chores |= Chores::FLUSH;
         }
     }
 
@@ -144,8 +148,8 @@ impl Vcpu {
         if self.state.interrupt_window != self.window {
             self.ask_for_window();
         }
-        if self.flush != Flush::No {
-            self.flush_or_keep();
+        if !self.chores.is_empty() {
+            self.see_to_chores();
         }
         self.vmcb.seal(self.clean_after);
     }
@@ -170,7 +174,7 @@ impl Vcpu {
             self.context.set_xcr0(self.state.xcr0);
         }
         if dirty.contains(StateGroups::CONTROL) {
-            self.flush = Flush::Wanted;
+            self.chores |= Chores::FLUSH;
         }
     }
 
@@ -187,6 +191,7 @@ impl Vcpu {
         let event = event::injection(word, self.vmcb.view().read(field::CR0));
         // SAFETY: the CPU checks the event on entry and refuses what does not fit.
         unsafe { self.vmcb.write(field::EVENT_INJECTION, event) };
+        self.chores |= Chores::INJECT;
     }
 
     /// A window for NMIs is not asked for by any VMM: nothing injects them.
@@ -210,18 +215,28 @@ impl Vcpu {
         unsafe { self.vmcb.write(field::VIRTUAL_INTERRUPT, interrupt) };
     }
 
-    /// Drops this guest's translations on the entry that follows, and keeps them again on
-    /// the one after it.
+    /// Sets what only this entry does, and takes back what only the last one did.
     #[cold]
-    fn flush_or_keep(&mut self) {
-        let by_asid = self.features.contains(Features::FLUSH_BY_ASID);
-        let (what, next) = match (self.flush, by_asid) {
-            (Flush::Wanted, true) => (tlb_control::FLUSH_ASID, Flush::Done),
-            (Flush::Wanted, false) => (tlb_control::FLUSH_ALL, Flush::Done),
-            (Flush::Done | Flush::No, _) => (tlb_control::KEEP, Flush::No),
-        };
-        self.flush = next;
-        // SAFETY: what had to be dropped is dropped now or was on the last entry.
+    fn see_to_chores(&mut self) {
+        let chores = core::mem::replace(&mut self.chores, Chores::empty());
+        if chores.contains(Chores::FLUSH) {
+            self.chores |= Chores::FLUSHED;
+            let by_asid = self.features.contains(Features::FLUSH_BY_ASID);
+            self.control_tlb(if by_asid { tlb_control::FLUSH_ASID } else { tlb_control::FLUSH_ALL });
+        } else if chores.contains(Chores::FLUSHED) {
+            self.control_tlb(tlb_control::KEEP);
+        }
+        if chores.contains(Chores::INJECT) {
+            self.chores |= Chores::INJECTED;
+        } else if chores.contains(Chores::INJECTED) {
+            // SAFETY: no event is to be delivered.
+            unsafe { self.vmcb.write(field::EVENT_INJECTION, 0) };
+        }
+    }
+
+    fn control_tlb(&mut self, what: u64) {
+        // SAFETY: dropping cached translations is always allowed, and keeping them is right
+        // after an entry that has dropped what had to go.
         unsafe { self.vmcb.write(field::TLB_CONTROL, what) };
     }
 

@@ -120,8 +120,8 @@ impl Vcpu {
     }
 
     /// Fills the state that the VMM needs for a memory access.
-    pub fn complete(&mut self, exit: &VmExit) {
-        vmcs::fill(&mut self.state, vmx::groups(exit), &self.control);
+    pub fn complete(&mut self) {
+        vmcs::fill_for_memory(&mut self.state, &self.control);
     }
 
     #[inline(always)]

@@ -5,9 +5,9 @@
 //! `manual::vmx::groups` and the VMM's dirty set say so. Called by `Vcpu::enter`.
 
 use super::insn::{vmread, vmread_or_zero, vmwrite};
-use skerry_manual::vmx::{EntryControls, Field, VmcsRead, field};
+use skerry_manual::vmx::{self, EntryControls, Field, VmcsRead, field};
 use skerry_words::{
-    AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
+    Access, AccessRights, Activity, Gpa, Gpr, GuestState, MemoryAccess, VmExit, Segment, SegmentRegister, Shadow, StateGroups,
     TableRegister,
 };
 
@@ -132,16 +132,38 @@ unsafe fn write_all(values: &[(Field, u64)]) {
 /// Reads the groups an exit needs into the page and says so in `valid`.
 #[inline]
 pub fn fill(state: &mut GuestState, groups: StateGroups, control: &ControlRegisters) {
+    fill_instruction(state, groups);
+    if groups != StateGroups::INSTRUCTION {
+        fill_others(state, groups, control);
+    }
+}
+
+/// The same for a memory access, whose groups are known when this is compiled.
+pub fn fill_for_memory(state: &mut GuestState, control: &ControlRegisters) {
+    const GROUPS: StateGroups = vmx::groups(&VmExit::Memory(MemoryAccess {
+        gpa: Gpa(0),
+        access: Access::Read,
+        gva: None,
+        during_walk: false,
+    }));
+    fill_instruction(state, GROUPS);
+    fill_more(state, GROUPS, control);
+}
+
+#[inline(always)]
+fn fill_instruction(state: &mut GuestState, groups: StateGroups) {
     state.rip = vmread(field::GUEST_RIP);
     state.rflags = vmread(field::GUEST_RFLAGS);
     state.instruction_bytes = vmread(field::EXIT_INSTRUCTION_LENGTH) as u32;
     state.shadow = Shadow::from_bits_retain(vmread(field::GUEST_INTERRUPTIBILITY) as u32);
     state.valid = groups;
-    if groups != StateGroups::INSTRUCTION {
-        fill_more(state, groups, control);
-    }
 }
 
+fn fill_others(state: &mut GuestState, groups: StateGroups, control: &ControlRegisters) {
+    fill_more(state, groups, control);
+}
+
+#[inline(always)]
 fn fill_more(state: &mut GuestState, groups: StateGroups, control: &ControlRegisters) {
     if groups.contains(StateGroups::PRIVILEGE) {
         state.cpl = (vmread(field::GUEST_SS_RIGHTS) as u32 >> 5) & 3;
@@ -162,6 +184,7 @@ fn fill_more(state: &mut GuestState, groups: StateGroups, control: &ControlRegis
 
 /// In 64-bit mode all segments but FS and GS start at 0 and have no limit
 /// `[SDM 1, "Segmentation in 64-Bit Mode", ed. 085]`.
+#[inline(always)]
 fn fill_operand(state: &mut GuestState) {
     let code = AccessRights::from_bits_retain(vmread(field::GUEST_CS_RIGHTS) as u32);
     if state.efer & EFER_LMA != 0 && code.contains(AccessRights::LONG) {
@@ -171,6 +194,11 @@ fn fill_operand(state: &mut GuestState) {
         state.valid = state.valid.difference(StateGroups::PDPTES);
         return;
     }
+    fill_operand_by_segments(state);
+}
+
+#[cold]
+fn fill_operand_by_segments(state: &mut GuestState) {
     fill_segments(state);
     if state.cr4 & CR4_PAE == 0 || state.efer & EFER_LMA != 0 {
         state.valid = state.valid.difference(StateGroups::PDPTES);
