@@ -1,7 +1,10 @@
-//! `cargo xtask bench`: figures from a real engine.
+//! `cargo xtask bench`: figures from real engines.
 //!
-//! Owns the bench of exits: what one exit costs a guest, beside what it costs elsewhere
-//! (`qemu/peers.toml`). The measuring is the stub `exit-cost`'s. Called by `main`.
+//! Owns the bench of exits: what one exit costs a guest, beside what it costs elsewhere on
+//! the same engine (`qemu/peers.toml`). The measuring is the stub `exit-cost`'s. Called by
+//! `main`.
+
+mod boot;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +14,14 @@ use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::{self, Engine};
 use crate::failure::Failure;
-use crate::machine::{self, Machine, MachineArgs};
+use crate::machine::{Machine, MachineArgs};
+use crate::manifest::{self, Source};
+use crate::recipe::{Repeat, Wishes};
 use crate::session::{Listener, Next};
 use crate::transcript::{Keep, Transcript};
-use crate::{manifest, paths, say, table};
+use crate::{paths, say, table};
 
 /// The VM that measures.
 const VM: &str = "exit-cost";
@@ -29,6 +35,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub enum BenchCommand {
     /// What each kind of exit costs: ticks between two RDTSC in the guest, median of 256
     Exits(ExitsArgs),
+    /// What a Linux needs to its userspace, as a guest against bare
+    Boot(boot::BootArgs),
 }
 
 /// `bench exits`' options.
@@ -42,7 +50,7 @@ pub struct ExitsArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-enum Format {
+pub enum Format {
     /// For people
     #[default]
     Table,
@@ -52,15 +60,15 @@ enum Format {
     Csv,
 }
 
-/// What others cost, and what Skerry may.
-#[derive(Debug, Deserialize)]
+/// What others cost, and what Skerry may, on one engine.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Peers {
     source: String,
     row: Vec<Peer>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Peer {
     id: String,
@@ -73,6 +81,7 @@ struct Peer {
 /// One row of the result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Row {
+    engine: String,
     id: String,
     what: String,
     ticks: Option<u64>,
@@ -86,65 +95,82 @@ struct Row {
 /// # Errors
 /// The run failed, or a figure is over its bar.
 pub fn run(command: &BenchCommand) -> Result<()> {
-    let BenchCommand::Exits(args) = command;
-    let peers: Peers = toml::from_str(&fs::read_to_string(paths::recipes().join("peers.toml"))?)
-        .context("qemu/peers.toml")?;
+    match command {
+        BenchCommand::Exits(args) => exits(args),
+        BenchCommand::Boot(args) => boot::run(args),
+    }
+}
+
+fn exits(args: &ExitsArgs) -> Result<()> {
+    let mut peers = peers()?;
     let source = manifest::read(&paths::recipes().join("exits.toml"))?;
-    let engine = machine::choose(&args.machine, &source)?;
-    let machine = Machine::set_up(engine, &args.machine)?;
-    let packed = machine.pack(&source)?;
+    let mut all = Vec::new();
+    for engine in engines(&args.machine)? {
+        let peers = peers.remove(engine.name()).unwrap_or_default();
+        let run = measure(engine, &args.machine, &source)?;
+        let rows = rows(run.0, &run.1, &peers);
+        if args.format == Format::Table {
+            println!("{}{}\n", rows_table(&rows), peers.source);
+        }
+        all.extend(rows);
+    }
+    match args.format {
+        Format::Table => {}
+        Format::Json => println!("{}", serde_json::to_string_pretty(&all)?),
+        Format::Csv => print!("{}", csv(&all)?),
+    }
+    check(&all)
+}
+
+/// The peers' figures, by engine.
+fn peers() -> Result<BTreeMap<String, Peers>> {
+    let text = fs::read_to_string(paths::recipes().join("peers.toml"))?;
+    toml::from_str(&text).context("qemu/peers.toml")
+}
+
+/// The one that `run` would take, or those of `--on`: as instructions, wherever it can be.
+fn engines(args: &MachineArgs) -> Result<Vec<Box<dyn Engine>>> {
+    let wishes = Wishes {
+        repeat: Repeat::WherePossible,
+        ..args.wishes()
+    };
+    if args.on.is_empty() {
+        return Ok(vec![engine::choose(&[], wishes)?]);
+    }
+    engine::choose_all(&args.on, wishes)
+}
+
+/// The engine's name, and what came out.
+fn measure(
+    engine: Box<dyn Engine>,
+    args: &MachineArgs,
+    source: &Source,
+) -> Result<(&'static str, Transcript)> {
+    let machine = Machine::set_up(engine, args)?;
+    let packed = machine.pack(source)?;
     let step = say::Step::begin(format!("measuring on {}", machine.engine.name()));
     let mut silent = Silent(Transcript::new(Keep::All));
     let ended = machine.boot(&packed, Some(LIMIT), None, &mut silent)?;
     let Silent(run) = silent;
     ended.check(&run)?;
     step.done("");
-    let rows = rows(&run, &peers);
-    match args.format {
-        Format::Table => print!("{}\n{}\n", rows_table(&rows), peers.source),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Format::Csv => print!("{}", csv(&rows)?),
-    }
-    check(&rows)
+    Ok((machine.engine.name(), run))
 }
 
 /// The rows of the peers' table in its order, then what else was measured.
-fn rows(run: &Transcript, peers: &Peers) -> Vec<Row> {
+fn rows(engine: &str, run: &Transcript, peers: &Peers) -> Vec<Row> {
     let mut measured: BTreeMap<&str, Option<u64>> = run.of_vm(VM).filter_map(figure).collect();
-    let mut rows: Vec<Row> = peers
-        .row
-        .iter()
-        .cloned()
-        .map(
-            |Peer {
-                 id,
-                 what,
-                 bar,
-                 kvm,
-                 xen,
-             }| {
-                let ticks = measured.remove(id.as_str()).flatten();
-                Row {
-                    id,
-                    what,
-                    ticks,
-                    bar,
-                    kvm,
-                    xen,
-                }
-            },
-        )
-        .collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for peer in &peers.row {
+        let ticks = measured.remove(peer.id.as_str()).flatten();
+        rows.push(Row::new(engine, peer.clone(), ticks));
+    }
     rows.extend(measured.into_iter().map(|(id, ticks)| {
-        let (id, what) = (id.to_string(), String::new());
-        Row {
-            id,
-            what,
-            ticks,
-            bar: None,
-            kvm: None,
-            xen: None,
-        }
+        let peer = Peer {
+            id: id.into(),
+            ..Peer::default()
+        };
+        Row::new(engine, peer, ticks)
     }));
     rows
 }
@@ -177,7 +203,7 @@ fn rows_table(rows: &[Row]) -> String {
     table::text(&table)
 }
 
-fn csv(rows: &[Row]) -> Result<String> {
+fn csv(rows: &[impl Serialize]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.serialize(row)?;
@@ -186,6 +212,25 @@ fn csv(rows: &[Row]) -> Result<String> {
 }
 
 impl Row {
+    fn new(engine: &str, peer: Peer, ticks: Option<u64>) -> Self {
+        let Peer {
+            id,
+            what,
+            bar,
+            kvm,
+            xen,
+        } = peer;
+        Self {
+            engine: engine.into(),
+            id,
+            what,
+            ticks,
+            bar,
+            kvm,
+            xen,
+        }
+    }
+
     fn is_over(&self) -> bool {
         matches!((self.ticks, self.bar), (Some(ticks), Some(bar)) if ticks > bar)
     }
@@ -195,10 +240,10 @@ fn check(rows: &[Row]) -> Result<()> {
     if rows.iter().all(|row| row.ticks.is_none()) {
         return Err(Failure::Run(format!("the stub {VM} printed no figure")).into());
     }
-    let over: Vec<&str> = rows
+    let over: Vec<String> = rows
         .iter()
         .filter(|row| row.is_over())
-        .map(|row| row.id.as_str())
+        .map(|row| format!("{} on {}", row.id, row.engine))
         .collect();
     if over.is_empty() {
         return Ok(());
@@ -233,7 +278,7 @@ mod tests {
             ]"#;
         let mut run = Transcript::new(Keep::All);
         run.push(text.as_bytes(), |_| {});
-        rows(&run, &toml::from_str(peers).unwrap())
+        rows("bochs", &run, &toml::from_str(peers).unwrap())
     }
 
     #[test]
@@ -257,7 +302,7 @@ mod tests {
         let rows =
             measured("[exit-cost] exit-cost cpuid 301\n[exit-cost] exit-cost hypercall n/a\n");
         let error = check(&rows).unwrap_err().to_string();
-        assert_eq!(error, "over the bar: cpuid");
+        assert_eq!(error, "over the bar: cpuid on bochs");
         assert!(rows_table(&rows).contains("OVER"));
     }
 
@@ -270,20 +315,20 @@ mod tests {
     fn csv_quotes_what_needs_it() {
         let text = csv(&measured("[exit-cost] exit-cost cpuid 9\n")).unwrap();
         assert!(
-            text.starts_with("id,what,ticks,bar,kvm,xen\ncpuid,\"CPUID, leaf 0\",9,300,1063,\n"),
+            text.starts_with(
+                "engine,id,what,ticks,bar,kvm,xen\nbochs,cpuid,\"CPUID, leaf 0\",9,300,1063,\n"
+            ),
             "{text}"
         );
     }
 
     #[test]
-    fn the_repositorys_peers_can_be_read() {
-        let text = fs::read_to_string(paths::recipes().join("peers.toml")).unwrap();
-        let peers: Peers = toml::from_str(&text).unwrap();
-        assert!(
-            peers
-                .row
-                .iter()
-                .any(|row| row.id == "cpuid" && row.bar == Some(300))
-        );
+    fn the_repositorys_peers_can_be_read_and_belong_to_engines() {
+        let engines = engine::all().unwrap();
+        for (name, peers) in peers().unwrap() {
+            assert!(engines.iter().any(|engine| engine.name() == name), "{name}");
+            let of = |id: &str| peers.row.iter().find(|row| row.id == id);
+            assert!(of("cpuid").is_some_and(|row| row.bar < row.kvm), "{name}");
+        }
     }
 }

@@ -36,7 +36,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     .into())
 }
 
-/// Runs `command` with its standard error going where ours goes, unless `--quiet` keeps it.
+/// Runs `command` with its output going to our standard error, unless `--quiet` keeps it.
 ///
 /// # Errors
 /// As [`output`].
@@ -45,7 +45,7 @@ pub fn shown_output(command: &mut Command) -> Result<()> {
         return output(command).map(drop);
     }
     let name = shown(command);
-    let ended = command.stdin(Stdio::null()).status();
+    let ended = command.stdin(Stdio::null()).stdout(io::stderr()).status();
     let status = started(ended, command)?;
     signals::check()?;
     if status.success() {

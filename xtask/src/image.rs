@@ -36,6 +36,20 @@ const MODULES: &str = "multiboot2 normal iso9660 biosdisk";
 /// Where Debian has GRUB's BIOS modules.
 const GRUB_BIOS: &str = "/usr/lib/grub/i386-pc";
 
+/// The same for a Linux in Skerry's place.
+const LINUX_MODULES: &str = "linux normal iso9660 biosdisk";
+
+/// A Linux to boot without Skerry.
+#[derive(Debug)]
+pub struct LinuxImage {
+    /// The bzImage.
+    pub kernel: Vec<u8>,
+    /// Its initial RAM disk.
+    pub initrd: Vec<u8>,
+    /// Its command line.
+    pub cmdline: String,
+}
+
 /// Makes `folder/skerry.iso` from the hypervisor's ELF file and a bundle.
 ///
 /// # Errors
@@ -46,16 +60,53 @@ pub fn write_iso(
     bundle: &Path,
     firmware: Firmware,
 ) -> Result<PathBuf> {
-    let tree = folder.join("iso");
-    let boot = tree.join("boot");
-    fs::create_dir_all(boot.join("grub")).with_context(|| format!("create {}", boot.display()))?;
-    fs::write(boot.join("grub/grub.cfg"), GRUB_CFG).context("write grub.cfg")?;
-    place(hypervisor, &boot.join("skerry"))?;
-    place(bundle, &boot.join("bundle"))?;
-    let iso = folder.join("skerry.iso");
-    command::output(&mut grub_mkrescue(&tree, &iso, firmware))?;
-    fs::remove_dir_all(&tree).with_context(|| format!("remove {}", tree.display()))?;
-    Ok(iso)
+    let tree = Tree::begin(folder, GRUB_CFG)?;
+    place(hypervisor, &tree.boot.join("skerry"))?;
+    place(bundle, &tree.boot.join("bundle"))?;
+    tree.finish(firmware, MODULES)
+}
+
+/// Makes `folder/skerry.iso` that starts a Linux by BIOS instead.
+///
+/// # Errors
+/// As [`write_iso`].
+pub fn write_linux_iso(folder: &Path, image: &LinuxImage) -> Result<PathBuf> {
+    let grub_cfg = format!(
+        "set timeout=0\nset default=0\nmenuentry linux {{\n    linux /boot/linux {}\n    \
+         initrd /boot/initrd\n}}\n",
+        image.cmdline
+    );
+    let tree = Tree::begin(folder, &grub_cfg)?;
+    for (name, bytes) in [("linux", &image.kernel), ("initrd", &image.initrd)] {
+        fs::write(tree.boot.join(name), bytes).with_context(|| format!("write {name}"))?;
+    }
+    tree.finish(Firmware::Bios, LINUX_MODULES)
+}
+
+/// An ISO's content on its way.
+struct Tree<'a> {
+    folder: &'a Path,
+    root: PathBuf,
+    boot: PathBuf,
+}
+
+impl<'a> Tree<'a> {
+    fn begin(folder: &'a Path, grub_cfg: &str) -> Result<Self> {
+        let root = folder.join("iso");
+        let boot = root.join("boot");
+        fs::create_dir_all(boot.join("grub"))
+            .with_context(|| format!("create {}", boot.display()))?;
+        fs::write(boot.join("grub/grub.cfg"), grub_cfg).context("write grub.cfg")?;
+        Ok(Self { folder, root, boot })
+    }
+
+    fn finish(self, firmware: Firmware, modules: &str) -> Result<PathBuf> {
+        let iso = self.folder.join("skerry.iso");
+        command::output(&mut grub_mkrescue(&self.root, &iso, firmware, modules))?;
+        fs::remove_dir_all(&self.root)
+            .with_context(|| format!("remove {}", self.root.display()))?;
+        Ok(iso)
+    }
 }
 
 /// A hard link where that is possible, else a copy.
@@ -65,11 +116,11 @@ fn place(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-fn grub_mkrescue(tree: &Path, iso: &Path, firmware: Firmware) -> Command {
+fn grub_mkrescue(tree: &Path, iso: &Path, firmware: Firmware, modules: &str) -> Command {
     let mut command = Command::new("grub-mkrescue");
     command.args(["--locales=", "--fonts=", "--themes="]);
     if firmware == Firmware::Bios {
-        command.args(["-d", GRUB_BIOS, "--install-modules", MODULES]);
+        command.args(["-d", GRUB_BIOS, "--install-modules", modules]);
     }
     command.arg("-o").arg(iso).arg(tree);
     command

@@ -62,7 +62,7 @@ pub fn image(args: &ImageArgs) -> Result<()> {
         .clone()
         .unwrap_or_else(|| paths::recipes().join("demo.toml"));
     let source = manifest::read(&path)?;
-    let engine = machine::choose(&args.machine, &source)?;
+    let engine = machine::choose(&args.machine, args.machine.wishes(), &source)?;
     packages::ensure(Need::Iso, args.machine.install())?;
     let machine = Machine::set_up(engine, &args.machine)?;
     let packed = machine.pack(&source)?;

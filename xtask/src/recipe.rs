@@ -106,7 +106,10 @@ impl Recipe {
                 return Err("it has no stub for gdb".into());
             }
             let port = port.to_string();
-            let filled = self.gdb_arguments.iter().map(|word| word.replace("{gdb_port}", &port));
+            let filled = self
+                .gdb_arguments
+                .iter()
+                .map(|word| word.replace("{gdb_port}", &port));
             self.arguments.extend(filled);
         }
         match wishes.repeat {

@@ -110,7 +110,9 @@ fn host_tests() -> Result<Case> {
     let start = Instant::now();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(cargo);
-    cargo.current_dir(paths::root()).args(["test", "--quiet"]);
+    cargo
+        .current_dir(paths::root())
+        .args(["test", "--quiet", "--no-fail-fast"]);
     let ended = command::shown_output(&mut cargo);
     crate::signals::check()?;
     let objections = ended
@@ -119,8 +121,8 @@ fn host_tests() -> Result<Case> {
         .into_iter()
         .collect();
     Ok(Case {
-        name: "host".into(),
-        title: "the host's unit and property tests (cargo test)".into(),
+        name: "cargo-test".into(),
+        title: "every crate does on the host what it says".into(),
         engine: "host".into(),
         objections,
         vms: Vec::new(),

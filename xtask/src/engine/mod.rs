@@ -97,7 +97,9 @@ pub fn choose(on: &[On], wishes: Wishes) -> Result<Box<dyn Engine>> {
 /// As [`choose`].
 pub fn choose_all(on: &[On], wishes: Wishes) -> Result<Vec<Box<dyn Engine>>> {
     if on.is_empty() {
-        let able = all()?.into_iter().filter_map(|engine| able(engine, wishes).ok());
+        let able = all()?
+            .into_iter()
+            .filter_map(|engine| able(engine, wishes).ok());
         return Ok(able.collect());
     }
     on.iter().map(|one| choose(&[*one], wishes)).collect()
@@ -110,7 +112,9 @@ fn first(wishes: Wishes) -> Result<Box<dyn Engine>> {
         match able(engine, wishes) {
             Ok(engine) => {
                 say::note(&format!("on {}: {}", engine.name(), engine.recipe().title));
-                against.iter().for_each(|why| say::note(&format!("not on {why}")));
+                against
+                    .iter()
+                    .for_each(|why| say::note(&format!("not on {why}")));
                 return Ok(engine);
             }
             Err(cannot) => against.push(cannot.to_string()),
@@ -181,23 +185,39 @@ mod tests {
         let all = names(all().unwrap());
         for on in On::value_variants() {
             let name = on.to_possible_value().unwrap().get_name().to_string();
-            assert_eq!(all.iter().filter(|found| **found == name).count(), 1, "{name}");
+            assert_eq!(
+                all.iter().filter(|found| **found == name).count(),
+                1,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn an_engine_that_cannot_repeat_is_passed_over_where_that_is_wished() {
-        let wishes = Wishes { repeat: Repeat::Required, gdb_port: None };
+        let wishes = Wishes {
+            repeat: Repeat::Required,
+            gdb_port: None,
+        };
         let repeating = names(choose_all(&[], wishes).unwrap());
-        assert!(repeating.contains(&"bochs") && repeating.contains(&"qemu-tcg"), "{repeating:?}");
+        assert!(
+            repeating.contains(&"bochs") && repeating.contains(&"qemu-tcg"),
+            "{repeating:?}"
+        );
         assert!(!repeating.contains(&"qemu-kvm"), "{repeating:?}");
     }
 
     #[test]
     fn an_engine_without_a_gdb_stub_says_so_when_asked_by_name() {
-        let wishes = Wishes { repeat: Repeat::AsItComes, gdb_port: Some(1234) };
+        let wishes = Wishes {
+            repeat: Repeat::AsItComes,
+            gdb_port: Some(1234),
+        };
         let error = choose(&[On::Bochs], wishes).err().unwrap().to_string();
-        assert!(error.contains("bochs: ") && error.contains("gdb"), "{error}");
+        assert!(
+            error.contains("bochs: ") && error.contains("gdb"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub const DEMO_INIT: &str = include_str!("demo-init.sh");
 /// A shell on the console; leaving it switches off.
 pub const INTERACTIVE_INIT: &str = include_str!("interactive-init.sh");
 
+/// Switches off at once, so that a run is no longer than the boot.
+pub const STOPWATCH_INIT: &str = include_str!("stopwatch-init.sh");
+
 const FOLDERS: [&str; 5] = ["bin", "dev", "proc", "sys", "tmp"];
 
 /// The applets that get a name of their own; `busybox NAME` runs any other.

@@ -1,7 +1,7 @@
 //! Guests that nobody here wrote: Debian's cloud kernel and busybox.
 //!
 //! Owns the symbolic names that manifests may use instead of files: `debian:cloud`,
-//! `busybox:demo`, `busybox:interactive`, and `stub:NAME`. Everything is unpacked into the
+//! `busybox:demo`, `busybox:interactive`, `busybox:stopwatch`, and `stub:NAME`. Everything is unpacked into the
 //! cache folder; nothing is installed on the host for it. Called by `bundle`.
 
 mod debian;
@@ -29,7 +29,7 @@ pub struct Guests<'a> {
 }
 
 /// The names with one meaning, for messages.
-const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, stub:NAME";
+const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, busybox:stopwatch, stub:NAME";
 
 /// Whether a kernel or initrd of a manifest is a symbolic name rather than a path.
 pub fn is_symbolic(name: &str) -> bool {
@@ -50,6 +50,7 @@ impl Guests<'_> {
             Some(("debian", "cloud")) => read(&KERNEL.ensure(self.install)?.file),
             Some(("busybox", "demo")) => self.initramfs(initramfs::DEMO_INIT),
             Some(("busybox", "interactive")) => self.initramfs(initramfs::INTERACTIVE_INIT),
+            Some(("busybox", "stopwatch")) => self.initramfs(initramfs::STOPWATCH_INIT),
             _ => Err(
                 Failure::Input(format!("no guest is called \"{name}\"; there are: {NAMES}")).into(),
             ),

@@ -45,9 +45,9 @@ impl VmcbRead for View {
     #[inline(always)]
     fn read(&self, field: Field) -> u64 {
         let at = self.place(field);
-        // SAFETY: `place` is inside the VMCB's frame and aligned to the field's size, for it
-        // and the three below; the CPU writes the frame only inside `enter`.
         match field.bytes() {
+            // SAFETY: `place` is inside the VMCB's frame and aligned to the field's size, for
+            // it and the three below; the CPU writes the frame only inside `enter`.
             1 => u64::from(unsafe { at.read_volatile() }),
             // SAFETY: as above.
             2 => u64::from(unsafe { at.cast::<u16>().read_volatile() }),
@@ -92,9 +92,9 @@ impl Vmcb {
             self.clean = self.clean.difference(field.clean());
         }
         let at = self.view.place(field);
-        // SAFETY: `place` is inside this VMCB's frame and aligned to the field's size, for
-        // it and the three below; the CPU reads the frame only inside `enter`.
         match field.bytes() {
+            // SAFETY: `place` is inside this VMCB's frame and aligned to the field's size, for
+            // it and the three below; the CPU reads the frame only inside `enter`.
             1 => unsafe { at.write_volatile(value as u8) },
             // SAFETY: as above.
             2 => unsafe { at.cast::<u16>().write_volatile(value as u16) },

@@ -229,8 +229,24 @@ pub const fn groups(exit: &VmExit, features: Features) -> StateGroups {
         | VmExit::Hlt
         | VmExit::Pause
         | VmExit::CacheFlush => !features.contains(Features::NRIP_SAVE),
-        // The others have what a fetch needs, or no answer that needs one.
-        _ => false,
+        // These have what a fetch needs, or no answer that needs one.
+        VmExit::Port(_)
+        | VmExit::Memory(_)
+        | VmExit::Cr(_)
+        | VmExit::Dr
+        | VmExit::Invlpg(_)
+        | VmExit::Undefined(_)
+        | VmExit::Exception(_)
+        | VmExit::TaskSwitch(_)
+        | VmExit::InterruptWindow
+        | VmExit::NmiWindow
+        | VmExit::HostInterrupt(_)
+        | VmExit::HostNmi
+        | VmExit::Timer
+        | VmExit::TripleFault
+        | VmExit::Init
+        | VmExit::EntryFailed(_)
+        | VmExit::Unknown(_) => false,
     };
     if untold { needed.union(FETCH) } else { needed }
 }

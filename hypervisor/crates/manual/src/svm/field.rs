@@ -259,7 +259,7 @@ const _: () = {
     let mut end = 0;
     let mut rest = ALL;
     while let [(field, _), others @ ..] = rest {
-        assert!(field.offset as u32 % field.bytes as u32 == 0);
+        assert!(field.offset.is_multiple_of(field.bytes as u16));
         assert!(field.offset >= end, "fields rise and do not overlap");
         end = field.offset + field.bytes as u16;
         rest = others;
