@@ -170,7 +170,7 @@ impl Serial {
     }
 }
 
-/// [`write`] for formatted text.
+/// [`write()`] for formatted text.
 pub struct Writer;
 
 impl fmt::Write for Writer {

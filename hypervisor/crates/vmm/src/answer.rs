@@ -203,7 +203,28 @@ impl Vmm {
                 };
                 hypercall::answer(state, memory, &mut self.console, counts)
             }
-            rare => self.answer_rare(rare, state, memory, now),
+            VmExit::Memory(_)
+            | VmExit::Rdmsr
+            | VmExit::Wrmsr
+            | VmExit::Cr(_)
+            | VmExit::Dr
+            | VmExit::Xsetbv
+            | VmExit::Hlt
+            | VmExit::Pause
+            | VmExit::CacheFlush
+            | VmExit::Invlpg(_)
+            | VmExit::Undefined(_)
+            | VmExit::Exception(_)
+            | VmExit::TaskSwitch(_)
+            | VmExit::InterruptWindow
+            | VmExit::NmiWindow
+            | VmExit::HostInterrupt(_)
+            | VmExit::HostNmi
+            | VmExit::Timer
+            | VmExit::TripleFault
+            | VmExit::Init
+            | VmExit::EntryFailed(_)
+            | VmExit::Unknown(_) => self.answer_rare(exit, state, memory, now),
         };
         match resume {
             Resume::Enter | Resume::Halt => self.settle(state, now),

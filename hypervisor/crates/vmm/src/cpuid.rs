@@ -318,11 +318,11 @@ fn structured_leaf(
 /// Leaf 15h: the time-stamp counter's frequency as a crystal of at most 2^32 - 1 Hz times a
 /// small ratio, so that a guest need not calibrate it.
 fn tsc_leaf(tsc_hz: u64) -> CpuidRegisters {
-    let ratio = 16;
-    let crystal = u32::try_from(tsc_hz.wrapping_div(ratio)).unwrap_or(0);
+    const RATIO_SHIFT: u32 = 4;
+    let crystal = u32::try_from(tsc_hz >> RATIO_SHIFT).unwrap_or(0);
     CpuidRegisters {
         eax: 1,
-        ebx: ratio as u32,
+        ebx: 1 << RATIO_SHIFT,
         ecx: crystal,
         edx: 0,
     }
