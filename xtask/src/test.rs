@@ -3,6 +3,7 @@
 //! Owns the command's options, the running of scenarios and the table at the end. Called by
 //! `main`.
 
+mod grid;
 mod results;
 
 use std::collections::BTreeMap;

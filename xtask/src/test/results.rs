@@ -11,7 +11,6 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::failure::Failure;
 use crate::scenario::Objection;
-use crate::table;
 
 /// One scenario on one engine, or the host's tests.
 #[derive(Clone, Debug)]
@@ -25,6 +24,15 @@ pub(super) struct Case {
 }
 
 impl Case {
+    pub(super) fn is_well(&self) -> bool {
+        self.objections.is_empty()
+    }
+
+    /// Verdict and time.
+    pub(super) fn cell(&self) -> String {
+        format!("{} {:.1}s", self.word(), self.took.as_secs_f64())
+    }
+
     fn word(&self) -> &'static str {
         if self.objections.is_empty() {
             "ok"
@@ -99,25 +107,6 @@ impl Results {
 
     /// The objections, the table and the last line.
     pub(super) fn table(&self) -> String {
-        let header = ["test", "on", "VMs", "result", "seconds", "shows that"];
-        let mut table = table::with_header(&header, &["VMs", "seconds"]);
-        for case in &self.cases {
-            let vms = if case.vms.is_empty() {
-                "-".into()
-            } else {
-                case.vms.len().to_string()
-            };
-            let seconds = format!("{:.1}", case.took.as_secs_f64());
-            let words = [
-                &case.name,
-                &case.engine,
-                &vms,
-                case.word(),
-                &seconds,
-                &case.title,
-            ];
-            table.add_row(words);
-        }
         let mut text = String::new();
         for case in self.cases.iter().filter(|case| !case.objections.is_empty()) {
             text += &format!("\n{} on {} failed:\n", case.name, case.engine);
@@ -130,7 +119,7 @@ impl Results {
         let failed = self.failed();
         text + &format!(
             "\n{}\n{} passed, {failed} failed\n",
-            table::text(&table),
+            super::grid::of(&self.cases),
             self.cases.len() - failed
         )
     }

@@ -197,7 +197,7 @@ fn emulate(bench: &Bench, code: &[u8], before: &Machine, exit: Access) -> (Machi
         let access = MemoryAccess {
             gpa: Gpa(DATA_GPA[page] + 8),
             access: exit,
-            gva: (turn % 2 == 0).then(|| Gva(bench.data as u64 + (page * PAGE) as u64 + 8)),
+            gva: Some(Gva(bench.data as u64 + (page * PAGE) as u64 + 8)),
             during_walk: false,
         };
         mmio(&mut state, &mut ram, access, &mut device).unwrap();

@@ -343,6 +343,8 @@ proptest! {
             }
             if let Resume::Halt = resume {
                 prop_assert!(guest.state.inject == EventWord::NONE);
+                // Only its wake-up may follow; the sequence goes on with another life.
+                guest.vmm.reset(guest.now);
             }
         }
     }

@@ -234,7 +234,7 @@ fn a_task_switch_tells_its_selector_and_invlpg_its_address() {
 }
 
 #[test]
-fn what_finds_operands_in_memory_gets_segments_and_what_is_hot_does_not() {
+fn what_finds_operands_in_memory_gets_what_it_takes_and_what_is_hot_does_not() {
     let string = StringIo {
         repeat: true,
         address_bytes: 8,
@@ -248,9 +248,11 @@ fn what_finds_operands_in_memory_gets_segments_and_what_is_hot_does_not() {
     };
     assert_eq!(groups(&VmExit::Port(access)), StateGroups::INSTRUCTION);
     access.string = Some(string);
-    assert!(groups(&VmExit::Port(access)).contains(StateGroups::SEGMENTS));
-    assert!(!groups(&VmExit::Cpuid).contains(StateGroups::SEGMENTS));
-    assert!(groups(&VmExit::Hypercall).contains(StateGroups::INSTRUCTION));
+    let operand = StateGroups::OPERAND | StateGroups::CONTROL | StateGroups::PRIVILEGE;
+    assert!(groups(&VmExit::Port(access)).contains(operand));
+    assert_eq!(groups(&VmExit::Cpuid), StateGroups::INSTRUCTION);
+    let hypercall = StateGroups::INSTRUCTION | StateGroups::PRIVILEGE;
+    assert_eq!(groups(&VmExit::Hypercall), hypercall);
 }
 
 /// Every field reads as the same word.
