@@ -42,7 +42,10 @@ pub(crate) struct Last {
 
 impl Default for Last {
     fn default() -> Self {
-        Self { bytes: Bytes::new(&[]), plain: None }
+        Self {
+            bytes: Bytes::new(&[]),
+            plain: None,
+        }
     }
 }
 
@@ -51,7 +54,10 @@ impl Last {
     #[inline]
     pub(crate) fn recognise(&mut self, bytes: &Bytes) -> Option<Plain> {
         if self.bytes != *bytes {
-            *self = Self { bytes: *bytes, plain: recognise(bytes) };
+            *self = Self {
+                bytes: *bytes,
+                plain: recognise(bytes),
+            };
         }
         self.plain
     }

@@ -222,7 +222,11 @@ impl Vcpu {
         if chores.contains(Chores::FLUSH) {
             self.chores |= Chores::FLUSHED;
             let by_asid = self.features.contains(Features::FLUSH_BY_ASID);
-            self.control_tlb(if by_asid { tlb_control::FLUSH_ASID } else { tlb_control::FLUSH_ALL });
+            self.control_tlb(if by_asid {
+                tlb_control::FLUSH_ASID
+            } else {
+                tlb_control::FLUSH_ALL
+            });
         } else if chores.contains(Chores::FLUSHED) {
             self.control_tlb(tlb_control::KEEP);
         }

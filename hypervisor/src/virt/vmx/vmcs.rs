@@ -7,8 +7,8 @@
 use super::insn::{vmread, vmread_or_zero, vmwrite};
 use skerry_manual::vmx::{self, EntryControls, Field, VmcsRead, field};
 use skerry_words::{
-    Access, AccessRights, Activity, Gpa, Gpr, GuestState, MemoryAccess, VmExit, Segment, SegmentRegister, Shadow, StateGroups,
-    TableRegister,
+    Access, AccessRights, Activity, Gpa, Gpr, GuestState, MemoryAccess, Segment, SegmentRegister,
+    Shadow, StateGroups, TableRegister, VmExit,
 };
 
 const CR0_NE: u64 = 1 << 5;
