@@ -51,11 +51,6 @@ pub fn has_input() -> bool {
     serial::has_input()
 }
 
-/// Sends what the UART has room for; whether all output is out.
-pub fn is_drained() -> bool {
-    serial::is_drained()
-}
-
 /// The meaning of the next key, if one waits. Attaching is done here already.
 pub fn next_key() -> Option<Key> {
     let byte = serial::read()?;

@@ -20,6 +20,9 @@ use skerry_words::{StopReason, Tsc};
 
 /// The time slice: this fraction of a second of the time-stamp counter.
 const SLICES_PER_SECOND: u64 = 100;
+/// A turn ends after this fraction of a second though nobody else wants the CPU, because not
+/// every CPU lets the UART's interrupt through to a host whose guest has interrupts off.
+const TURNS_PER_SECOND: u64 = 20;
 
 /// Builds the bundle's VMs and runs them to their end; the machine goes off afterwards.
 pub fn start(bytes: &'static [u8], started: Started) -> ! {
@@ -111,7 +114,10 @@ impl Machine {
         let began = cpu::tsc::now();
         self.first_guest.get_or_insert(began);
         let id = self.vms[index].id;
-        let slice_tsc = self.scheduler.slice(id).min(longest_turn());
+        let slice_tsc = self
+            .scheduler
+            .slice(id)
+            .min(cpu::tsc::hz() / TURNS_PER_SECOND);
         let slice_end = began.after(slice_tsc).min(self.next_wake());
         let turn = self.vms[index].vm.turn(index, slice_end);
         self.scheduler.charge(id, cpu::tsc::now().since(began));
@@ -273,14 +279,6 @@ impl Machine {
             idle_tsc,
         }
     }
-}
-
-/// How long a turn may last though nobody else wants the CPU, in ticks: 50 ms, or 10 ms while
-/// console output waits for the UART, whose interrupt not every CPU lets through to a host
-/// whose guest has interrupts off.
-fn longest_turn() -> u64 {
-    let turns_per_second = if console::is_drained() { 20 } else { 100 };
-    cpu::tsc::hz() / turns_per_second
 }
 
 fn start_console(manifest: &Manifest) {

@@ -167,12 +167,6 @@ impl Ram {
         Some(())
     }
 
-    /// Gives everything back for good.
-    pub fn destroy(self) {
-        self.free_leaves();
-        self.stage.destroy();
-    }
-
     fn free_leaves(&self) {
         self.stage.each_leaf(|_, leaf| match leaf.size {
             PageSize::Kib4 => mem::free(leaf.hpa.frame()),

@@ -48,7 +48,7 @@ pub trait Engine: Send + Sync {
 /// A value of `--on`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum On {
-    /// VT-x in hardware, through nested KVM
+    /// VT-x or AMD-V in hardware, through nested KVM
     QemuKvm,
     /// AMD-V in software
     QemuTcg,

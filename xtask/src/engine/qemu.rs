@@ -1,7 +1,7 @@
-//! QEMU with nested KVM: VT-x in hardware, where the host lends it.
+//! QEMU with nested KVM: VT-x or AMD-V in hardware, where the host lends it.
 //!
-//! `/dev/kvm` alone does not say that a guest gets VT-x: the CPU must have it, and the
-//! host's KVM must pass it on. AMD's SVM is not asked for until there is a backend for it.
+//! `/dev/kvm` alone does not say that a guest gets either: the CPU must have it, and the
+//! host's KVM must pass it on.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -46,8 +46,10 @@ impl Engine for NestedKvm {
     fn obstacles(&self) -> Vec<String> {
         let device = File::options().read(true).write(true).open("/dev/kvm");
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let nested = fs::read_to_string("/sys/module/kvm_intel/parameters/nested").ok();
-        obstacles(device.err().as_ref(), &cpu, nested.as_deref())
+        let nested = |module: &str| {
+            fs::read_to_string(format!("/sys/module/{module}/parameters/nested")).ok()
+        };
+        obstacles(device.err().as_ref(), &cpu, nested)
     }
 
     fn command(&self, filling: &Filling) -> Result<Command> {
@@ -59,8 +61,13 @@ impl Engine for NestedKvm {
     }
 }
 
-/// What is missing, each with its remedy where there is one.
-fn obstacles(device: Option<&std::io::Error>, cpu: &str, nested: Option<&str>) -> Vec<String> {
+/// What is missing, each with its remedy where there is one. `nested` has that parameter of
+/// a kernel module, if it is loaded.
+fn obstacles(
+    device: Option<&std::io::Error>,
+    cpu: &str,
+    nested: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
     let mut missing = Vec::new();
     if let Some(error) = device {
         missing.push(format!(
@@ -68,26 +75,40 @@ fn obstacles(device: Option<&std::io::Error>, cpu: &str, nested: Option<&str>) -
              load kvm, or join the group `kvm`"
         ));
     }
-    let flags = cpu.lines().find(|line| line.starts_with("flags"));
-    let has = |flag| flags.is_some_and(|line| line.split_whitespace().any(|word| word == flag));
-    match (has("vmx"), has("svm")) {
-        (true, _) => {}
-        (false, true) => missing.push("the CPU has svm, and Skerry has a backend for vmx".into()),
-        (false, false) => missing.push(
-            "the CPU flag vmx is missing; switch VT-x on in the firmware, or in the \
-             hypervisor this machine runs under"
+    match module(cpu) {
+        Some(module) => missing.extend(not_nested(module, nested(module))),
+        None => missing.push(
+            "the CPU flags vmx and svm are missing; switch VT-x or AMD-V on in the firmware, \
+             or in the hypervisor this machine runs under"
                 .into(),
         ),
     }
-    match nested.map(str::trim) {
-        Some("Y" | "1") => {}
-        Some(value) => missing.push(format!(
-            "kvm_intel's parameter `nested` is {value}; `modprobe -r kvm_intel && modprobe \
-             kvm_intel nested=1`"
-        )),
-        None => missing.push("kvm_intel, whose parameter `nested` must be Y, is not loaded".into()),
-    }
     missing
+}
+
+/// KVM's module for this CPU, if it has either extension.
+fn module(cpu: &str) -> Option<&'static str> {
+    let flags = cpu.lines().find(|line| line.starts_with("flags"))?;
+    let has = |flag| flags.split_whitespace().any(|word| word == flag);
+    match (has("vmx"), has("svm")) {
+        (true, _) => Some("kvm_intel"),
+        (false, true) => Some("kvm_amd"),
+        (false, false) => None,
+    }
+}
+
+fn not_nested(module: &str, nested: Option<String>) -> Option<String> {
+    match nested.as_deref().map(str::trim) {
+        Some("Y" | "1") => None,
+        Some(value) => Some(format!(
+            "{module}'s parameter `nested` is {value}; `modprobe -r {module} && modprobe \
+             {module} nested=1`"
+        )),
+        None => Some(format!(
+            "{module}, whose parameter `nested` must be Y, is not loaded; `modprobe {module} \
+             nested=1`"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -96,32 +117,42 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     const VMX: &str = "processor\t: 0\nflags\t\t: fpu vme vmx ept\n";
+    const SVM: &str = "processor\t: 0\nflags\t\t: fpu svm npt\n";
+
+    /// Only `loaded` is there, with this value.
+    fn loaded(loaded: &'static str, value: &'static str) -> impl Fn(&str) -> Option<String> {
+        move |module| (module == loaded).then(|| value.to_string())
+    }
 
     #[test]
-    fn a_host_that_lends_vtx_has_no_obstacle() {
-        assert_eq!(obstacles(None, VMX, Some("Y\n")), [""; 0]);
-        assert_eq!(obstacles(None, VMX, Some("1\n")), [""; 0]);
+    fn a_host_that_lends_either_extension_has_no_obstacle() {
+        assert_eq!(obstacles(None, VMX, loaded("kvm_intel", "Y\n")), [""; 0]);
+        assert_eq!(obstacles(None, SVM, loaded("kvm_amd", "1\n")), [""; 0]);
+    }
+
+    #[test]
+    fn the_other_makers_module_does_not_help() {
+        let missing = obstacles(None, SVM, loaded("kvm_intel", "Y"));
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].contains("kvm_amd") && missing[0].contains("not loaded"));
     }
 
     #[test]
     fn each_thing_that_is_missing_is_named() {
         let denied = Error::from(ErrorKind::PermissionDenied);
-        let all = obstacles(Some(&denied), "flags\t\t: fpu vmx-like\n", Some("N\n"));
-        assert_eq!(all.len(), 3, "{all:?}");
-        for (text, part) in all.iter().zip(["/dev/kvm", "flag vmx", "`nested` is N"]) {
-            assert!(text.contains(part), "{text}");
-        }
+        let all = obstacles(Some(&denied), VMX, loaded("kvm_intel", "N\n"));
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].contains("/dev/kvm"), "{all:?}");
+        assert!(
+            all[1].contains("kvm_intel's parameter `nested` is N"),
+            "{all:?}"
+        );
     }
 
     #[test]
-    fn an_openable_device_on_a_cpu_without_vmx_is_not_enough() {
-        let missing = obstacles(None, "flags\t\t: fpu\n", None);
-        assert_eq!(missing.len(), 2, "{missing:?}");
-    }
-
-    #[test]
-    fn svm_is_told_from_nothing() {
-        let missing = obstacles(None, "flags\t\t: svm\n", Some("Y"));
-        assert!(missing[0].contains("svm"), "{missing:?}");
+    fn an_openable_device_on_a_cpu_with_neither_is_not_enough() {
+        let missing = obstacles(None, "flags\t\t: fpu vmx-like\n", |_| None);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].contains("flags vmx and svm"), "{missing:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Fetching the bytes of the instruction that exited.
 //!
 //! Owns the code-segment limit, canonical RIP and the page boundary an instruction may
-//! cross. Does not own decoding. Called by [`crate::mmio`], and by whoever must know an
+//! cross. Does not own decoding. Called by [`crate::mmio()`], and by whoever must know an
 //! instruction the CPU does not tell about.
 
 use crate::{mode, paging};

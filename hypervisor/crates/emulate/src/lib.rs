@@ -1,9 +1,9 @@
 //! Guest instructions that reach devices, executed in software.
 //!
 //! Owns what a CPU does between an instruction's bytes and a device: the guest's own
-//! address translation ([`translate`]), instruction fetch ([`fetch`]), decoding, and the
-//! execution of memory-mapped accesses ([`mmio`]) and of INS and OUTS ([`string_io`]); and the
-//! second look at instructions that some CPUs do not describe ([`measure`]).
+//! address translation ([`translate`]), instruction fetch ([`fetch()`]), decoding, and the
+//! execution of memory-mapped accesses ([`mmio()`]) and of INS and OUTS ([`string_io()`]); and the
+//! second look at instructions that some CPUs do not describe ([`measure()`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
 //! [`PortTarget`] and [`GuestMemory`](skerry_words::GuestMemory). Called by the VMM with a
