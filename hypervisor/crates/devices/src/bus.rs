@@ -144,6 +144,8 @@ impl Platform {
         }
     }
 
+    /// The console first: it is what guests touch most.
+    #[inline]
     fn read_byte(&mut self, port: u16, now: Tsc) -> u8 {
         match port {
             0x3f8..=0x3ff => {
@@ -151,6 +153,12 @@ impl Platform {
                 self.wire_com1();
                 value
             }
+            _ => self.read_other(port, now),
+        }
+    }
+
+    fn read_other(&mut self, port: u16, now: Tsc) -> u8 {
+        match port {
             0x20 | 0x21 => self.read_pic(Which::Master, pic_register(port), now),
             0xa0 | 0xa1 => self.read_pic(Which::Slave, pic_register(port), now),
             0x4d0 => self.pic.read_edge_level(Which::Master),
@@ -179,9 +187,16 @@ impl Platform {
         }
     }
 
+    #[inline]
     fn write_byte(&mut self, port: u16, value: u8, now: Tsc) -> Effect {
         match port {
-            0x3f8..=0x3ff => return self.write_com1(UartRegister::at(port), value),
+            0x3f8..=0x3ff => self.write_com1(UartRegister::at(port), value),
+            _ => self.write_other(port, value, now),
+        }
+    }
+
+    fn write_other(&mut self, port: u16, value: u8, now: Tsc) -> Effect {
+        match port {
             0x20 | 0x21 => self.write_pic(Which::Master, pic_register(port), value, now),
             0xa0 | 0xa1 => self.write_pic(Which::Slave, pic_register(port), value, now),
             0x4d0 => self.pic.write_edge_level(Which::Master, value),
