@@ -58,7 +58,7 @@ enum Command {
     /// Boot Skerry on an engine and run guests side by side
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
-    /// Set up, then run the host's tests and every scenario on every engine that can run
+    /// Set up, then run the host's tests and every scenario on the engines of --on
     Test(test::TestArgs),
     /// Measure on a real engine
     #[command(subcommand)]

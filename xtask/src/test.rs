@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the host's tests, then every scenario on every engine that can run.
+//! `cargo xtask test`: the host's tests, then every scenario on the engines asked for.
 //!
 //! Owns the command's options, the running of scenarios and the table at the end. Called by
 //! `main`.
@@ -86,7 +86,7 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
     Ok(all)
 }
 
-/// A machine for every engine that can run here, or for those asked for. Results are worth
+/// A machine for each engine asked for, or for the first that can run here. Results are worth
 /// most when they repeat, so that is what the engines are asked to do.
 fn set_up(args: &TestArgs) -> Result<Vec<Machine>> {
     let install = args.machine.install();

@@ -91,16 +91,13 @@ pub fn choose(on: &[On], wishes: Wishes) -> Result<Box<dyn Engine>> {
     }
 }
 
-/// The engines that `--on` asks for, or every one that can run here.
+/// The engines that `--on` asks for, or the first that can run here.
 ///
 /// # Errors
 /// As [`choose`].
 pub fn choose_all(on: &[On], wishes: Wishes) -> Result<Vec<Box<dyn Engine>>> {
     if on.is_empty() {
-        let able = all()?
-            .into_iter()
-            .filter_map(|engine| able(engine, wishes).ok());
-        return Ok(able.collect());
+        return Ok(vec![first(wishes)?]);
     }
     on.iter().map(|one| choose(&[*one], wishes)).collect()
 }
