@@ -28,7 +28,7 @@ const TAIL_LINES: usize = 15;
 #[derive(Clone, Debug, clap::Args)]
 pub struct MachineArgs {
     /// The engine to run on; `test` and `bench exits` take several, with commas
-    /// [default: the first that can run here; `test`: every one]
+    /// [default: the first that can run here]
     #[arg(long, value_enum, value_name = "ENGINE", value_delimiter = ',')]
     pub on: Vec<On>,
     /// Make every run of one image the same to the instruction, where that is a choice;
