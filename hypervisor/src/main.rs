@@ -1,8 +1,6 @@
 //! Skerry's ring 0: a table of contents, and the order in which things start.
 #![no_std]
 #![no_main]
-// Nobody links against a binary: here `pub` marks what a module offers the others.
-#![allow(unreachable_pub)]
 
 extern crate alloc;
 

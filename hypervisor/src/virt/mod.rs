@@ -4,6 +4,7 @@
 //! backend is a module with the same room names and an arm in each `match` here.
 
 mod context;
+mod own_msrs;
 mod svm;
 pub mod tables;
 mod vmx;
@@ -14,7 +15,7 @@ use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
 use skerry_vmm::GuestAbilities;
 use skerry_words::{GuestState, Tsc, VmExit};
 
-pub use vmx::bitmap::TscAux;
+pub use own_msrs::TscAux;
 
 /// Why this machine cannot run guests: one line that names the bit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

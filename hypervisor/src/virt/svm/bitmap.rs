@@ -1,28 +1,12 @@
 //! The MSR and I/O permission maps: which MSRs and ports a guest reaches without an exit.
 //!
 //! Every port exits. So does the time-stamp counter as an MSR, which not every CPU offsets
-//! as RDTSC. The MSRs below are the guest's own, the same as on VT-x: VMLOAD and
+//! as RDTSC. The MSRs of `virt::own_msrs` are the guest's own, as on VT-x: VMLOAD and
 //! VMSAVE move most of them, the VMCB holds the PAT, `virt::context` swaps TSC_AUX.
 //! `[APM 2, "MSR Intercepts", rev. 3.42]`
 
 use crate::mem::OwnedRun;
-use crate::virt::TscAux;
-
-/// SYSENTER, PAT, STAR, LSTAR, CSTAR, FMASK, FS base, GS base, KERNEL_GS base.
-const READ_WRITE: [u32; 11] = [
-    0x174,
-    0x175,
-    0x176,
-    0x277,
-    0xc000_0081,
-    0xc000_0082,
-    0xc000_0083,
-    0xc000_0084,
-    0xc000_0100,
-    0xc000_0101,
-    0xc000_0102,
-];
-const TSC_AUX: u32 = 0xc000_0103;
+use crate::virt::own_msrs::{self, TscAux};
 
 /// Two bits an MSR: the lower one stops reads, the upper one writes.
 const READ_AND_WRITE: u8 = 0b11;
@@ -37,10 +21,7 @@ pub fn io_map() -> Option<OwnedRun> {
 pub fn msr_map(tsc_aux: TscAux) -> Option<OwnedRun> {
     let mut map = OwnedRun::ones(2)?;
     let bytes = map.bytes();
-    let own = READ_WRITE
-        .into_iter()
-        .chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
-    own.for_each(|index| pass(bytes, index));
+    own_msrs::indices(tsc_aux).for_each(|index| pass(bytes, index));
     Some(map)
 }
 

@@ -1,29 +1,15 @@
 //! The MSR and I/O bitmaps: which MSRs and ports a guest reaches without an exit.
 //!
-//! Every port exits. The MSRs below are the guest's own: the VMCS holds some, ring 0
+//! Every port exits. The MSRs of `virt::own_msrs` are the guest's own: the VMCS holds some, ring 0
 //! swaps the others when another VM runs (`virt::context`), so no value crosses.
 //! `[SDM 3C, "MSR-Bitmap Address", ed. 085]`
 
 use crate::mem::OwnedFrame;
+use crate::virt::own_msrs::{self, TscAux};
 use skerry_words::MsrIndex;
 
 /// Read by the CPU with the guest's TSC offset; writes exit.
 const READ_ONLY: [u32; 1] = [0x10];
-/// SYSENTER, PAT, STAR, LSTAR, CSTAR, FMASK, FS base, GS base, KERNEL_GS base.
-const READ_WRITE: [u32; 11] = [
-    0x174,
-    0x175,
-    0x176,
-    0x277,
-    0xc000_0081,
-    0xc000_0082,
-    0xc000_0083,
-    0xc000_0084,
-    0xc000_0100,
-    0xc000_0101,
-    0xc000_0102,
-];
-const TSC_AUX: u32 = 0xc000_0103;
 
 const READ_HALF_BYTES: usize = 0;
 const WRITE_HALF_BYTES: usize = 0x800;
@@ -36,23 +22,11 @@ pub fn msr_bitmaps(tsc_aux: TscAux) -> Option<OwnedFrame> {
     for index in READ_ONLY {
         pass(bytes, READ_HALF_BYTES, MsrIndex(index));
     }
-    let own = READ_WRITE
-        .into_iter()
-        .chain((tsc_aux == TscAux::Guest).then_some(TSC_AUX));
-    for index in own {
+    for index in own_msrs::indices(tsc_aux) {
         pass(bytes, READ_HALF_BYTES, MsrIndex(index));
         pass(bytes, WRITE_HALF_BYTES, MsrIndex(index));
     }
     Some(frame)
-}
-
-/// Whether guests have IA32_TSC_AUX.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TscAux {
-    /// RDTSCP and RDPID work, so the MSR is the guest's.
-    Guest,
-    /// They do not exist in guests.
-    Absent,
 }
 
 fn pass(bitmaps: &mut [u8; 4096], half: usize, index: MsrIndex) {

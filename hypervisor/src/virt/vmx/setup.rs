@@ -4,10 +4,11 @@
 //! use) and the VMCS fields that never change afterwards. Called once per CPU and once per
 //! vCPU.
 
-use super::bitmap::{self, TscAux};
+use super::bitmap;
 use super::{enter, insn, vmcs::ControlRegisters};
 use crate::cpu;
 use crate::mem::OwnedFrame;
+use crate::virt::TscAux;
 use crate::virt::context::{Switch, SystemMsrs};
 use core::fmt;
 use skerry_manual::msr;
