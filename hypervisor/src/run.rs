@@ -8,7 +8,7 @@
 
 use crate::boot::Started;
 use crate::virt::Backend;
-use crate::vm::{Memory, Turn, Vm};
+use crate::vm::{Turn, Vm};
 use crate::{console, cpu, mem, power};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -58,11 +58,10 @@ struct Machine {
     idle_tsc: u64,
 }
 
-/// A VM with its place in the scheduler, and the memory it held when it ended.
+/// A VM with its place in the scheduler.
 struct Slot {
     vm: Vm,
     id: VcpuId,
-    last_memory: Memory,
 }
 
 impl Machine {
@@ -76,11 +75,7 @@ impl Machine {
             let vm = Vm::build(spec.clone(), index, bundle, &backend)
                 .unwrap_or_else(|error| refuse(&spec.name, &error.to_string()));
             let id = scheduler.add(vm.weight());
-            vms.push(Slot {
-                vm,
-                id,
-                last_memory: Memory::default(),
-            });
+            vms.push(Slot { vm, id });
         }
         Self {
             backend,
@@ -150,7 +145,6 @@ impl Machine {
         self.unload();
         console::flush(index);
         let slot = &mut self.vms[index];
-        slot.last_memory = slot.vm.memory();
         if slot.vm.wants_restart(reason) {
             log::info!("{}: {reason}; starting it again", slot.vm.name());
             if let Err(error) = slot.vm.restart(&self.backend) {
@@ -226,7 +220,7 @@ impl Machine {
 
     fn list(&self) {
         for (index, slot) in self.vms.iter().enumerate() {
-            let report = slot.vm.report(slot.vm.memory());
+            let report = slot.vm.report();
             let state = if slot.vm.is_alive() {
                 String::from("runs")
             } else {
@@ -239,7 +233,6 @@ impl Machine {
     fn quit(&mut self) {
         for index in 0..self.vms.len() {
             if self.vms[index].vm.is_alive() {
-                self.vms[index].last_memory = self.vms[index].vm.memory();
                 self.end_vm(index, StopReason::Operator);
             }
         }
@@ -252,11 +245,10 @@ impl Machine {
         cpu::interrupt::report_strays();
         for index in 0..self.vms.len() {
             if self.vms[index].vm.is_alive() {
-                self.vms[index].last_memory = self.vms[index].vm.memory();
                 self.end_vm(index, StopReason::Dismissed);
             }
             let slot = &self.vms[index];
-            let report = slot.vm.report(slot.last_memory);
+            let report = slot.vm.report();
             status |= u32::from(report.status != 0);
             console::host_line(&Report::Vm(report).to_string());
         }

@@ -63,6 +63,7 @@ pub struct Vm {
     woken: bool,
     restarts: u32,
     ended: Option<StopReason>,
+    held: Option<Memory>,
 }
 
 impl Vm {
@@ -106,6 +107,7 @@ impl Vm {
             woken: false,
             restarts: 0,
             ended: None,
+            held: None,
         };
         vm.load()?;
         Ok(vm)
@@ -203,12 +205,14 @@ impl Vm {
     /// Ends it and gives its memory back.
     pub fn end(&mut self, reason: StopReason, backend: &Backend) {
         self.ended = Some(reason);
+        self.held = Some(self.memory());
         // An ended VM keeps an empty root table; nothing can fail that matters now.
         let _ = self.ram.clear(backend);
     }
 
     /// What there is to tell of it now.
-    pub fn report(&self, memory: Memory) -> VmReport {
+    pub fn report(&self) -> VmReport {
+        let memory = self.held.unwrap_or_else(|| self.memory());
         let refusals = self.vmm.refusals();
         let refused = [
             ("msr", refusals.msrs),
@@ -242,7 +246,7 @@ impl Vm {
     }
 
     /// The memory it holds now; told apart from the report, since an end gives it back.
-    pub fn memory(&self) -> Memory {
+    fn memory(&self) -> Memory {
         Memory {
             resident_bytes: self.ram.resident_bytes(),
             table_bytes: self.ram.table_bytes(),
@@ -252,7 +256,7 @@ impl Vm {
 
 /// The host memory behind one VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Memory {
+struct Memory {
     resident_bytes: u64,
     table_bytes: u64,
 }

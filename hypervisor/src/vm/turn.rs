@@ -60,7 +60,8 @@ impl Vm {
             }
             self.typed.pop_front();
         }
-        if typed || core::mem::take(&mut self.woken) {
+        let woken = core::mem::take(&mut self.woken);
+        if typed || woken {
             return self.ask(vm, &VmExit::Timer, cpu::tsc::now());
         }
         Step::Enter

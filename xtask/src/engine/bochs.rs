@@ -47,10 +47,6 @@ impl Engine for Bochs {
         &[Need::Bochs, Need::Iso]
     }
 
-    fn obstacles(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     fn command(&self, filling: &Filling) -> Result<Command> {
         image::write_iso(
             filling.folder,

@@ -33,16 +33,22 @@ pub trait Engine: Send + Sync {
     fn needs(&self) -> &'static [Need];
 
     /// What this machine lacks that no installation can give.
-    fn obstacles(&self) -> Vec<String>;
+    fn obstacles(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Prepares the run's folder, and returns the command that starts the machine.
     ///
     /// # Errors
     /// A file cannot be written, a tool fails.
-    fn command(&self, filling: &Filling) -> Result<Command>;
+    fn command(&self, filling: &Filling) -> Result<Command> {
+        self.recipe().command(filling)
+    }
 
     /// The lines of its own log that explain a failure; empty if it keeps none.
-    fn log_lines(&self, folder: &Path) -> Vec<String>;
+    fn log_lines(&self, _folder: &Path) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A value of `--on`.

@@ -4,14 +4,12 @@
 //! host's KVM must pass it on.
 
 use std::fs::{self, File};
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 
 use super::Engine;
 use crate::packages::Need;
-use crate::recipe::{Filling, Recipe};
+use crate::recipe::Recipe;
 
 #[derive(Debug)]
 pub(super) struct NestedKvm {
@@ -50,14 +48,6 @@ impl Engine for NestedKvm {
             fs::read_to_string(format!("/sys/module/{module}/parameters/nested")).ok()
         };
         obstacles(device.err().as_ref(), &cpu, nested)
-    }
-
-    fn command(&self, filling: &Filling) -> Result<Command> {
-        self.recipe.command(filling)
-    }
-
-    fn log_lines(&self, _folder: &Path) -> Vec<String> {
-        Vec::new()
     }
 }
 

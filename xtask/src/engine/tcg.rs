@@ -3,14 +3,11 @@
 //! It runs anywhere, boots by PVH without a boot loader, and takes a debugger. Called as an
 //! [`Engine`]; what it is started with is `qemu/qemu-tcg.toml`.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::Result;
 
 use super::Engine;
 use crate::packages::Need;
-use crate::recipe::{Filling, Recipe};
+use crate::recipe::Recipe;
 
 #[derive(Debug)]
 pub(super) struct Tcg {
@@ -40,17 +37,5 @@ impl Engine for Tcg {
 
     fn needs(&self) -> &'static [Need] {
         &[Need::Qemu]
-    }
-
-    fn obstacles(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn command(&self, filling: &Filling) -> Result<Command> {
-        self.recipe.command(filling)
-    }
-
-    fn log_lines(&self, _folder: &Path) -> Vec<String> {
-        Vec::new()
     }
 }

@@ -5,7 +5,8 @@
 //! ed. 085]`. Does not own capability checks: 1-GiB pages and the accessed and dirty
 //! flags are optional (IA32_VMX_EPT_VPID_CAP), and ring 0 asks before it uses them.
 
-use crate::{Entry, Format, Leaf, Level, MemoryType, PageSize, Rights};
+use crate::format::{ADDRESS, MAPS_PAGE};
+use crate::{Format, Leaf, MemoryType, PageSize, Rights};
 use skerry_words::{HostFrame, Hpa};
 
 const READ: u64 = 1 << 0;
@@ -15,8 +16,6 @@ const ALL_RIGHTS: u64 = READ | WRITE | EXECUTE;
 const TYPE_UNCACHEABLE: u64 = 0 << 3;
 const TYPE_WRITE_BACK: u64 = 6 << 3;
 const TYPE: u64 = 7 << 3;
-const MAPS_PAGE: u64 = 1 << 7;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Whether the CPU sets accessed and dirty flags in EPT entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +50,13 @@ impl Ept {
             (true, true) => Rights::All,
         }
     }
+}
 
-    const fn decode_leaf(entry: u64, size: PageSize) -> Leaf {
+impl Format for Ept {
+    const PRESENT: u64 = ALL_RIGHTS;
+
+    #[inline(always)]
+    fn decode_leaf(entry: u64, size: PageSize) -> Leaf {
         Leaf {
             hpa: Hpa(entry & ADDRESS),
             size,
@@ -63,9 +67,7 @@ impl Ept {
             },
         }
     }
-}
 
-impl Format for Ept {
     #[inline]
     fn table(table: HostFrame) -> u64 {
         table.start().0 | ALL_RIGHTS
@@ -89,32 +91,12 @@ impl Format for Ept {
         };
         leaf.hpa.0 | maps_page | memory_type | rights
     }
-
-    #[inline(always)]
-    fn decode(entry: u64, level: Level) -> Entry {
-        if entry & ALL_RIGHTS == 0 {
-            return Entry::Absent;
-        }
-        match level.page_size() {
-            Some(PageSize::Kib4) => Entry::Leaf(Self::decode_leaf(entry, PageSize::Kib4)),
-            Some(size) if entry & MAPS_PAGE != 0 => Entry::Leaf(Self::decode_leaf(entry, size)),
-            _ => Entry::Table(Hpa(entry & ADDRESS).frame()),
-        }
-    }
-
-    #[inline]
-    fn split(entry: u64, size: PageSize, index: usize) -> u64 {
-        let (shift, dropped) = match size {
-            PageSize::Gib1 => (Level::Two.shift(), 0),
-            PageSize::Mib2 | PageSize::Kib4 => (Level::One.shift(), MAPS_PAGE),
-        };
-        (entry & !dropped) | ((index as u64 & 0x1ff) << shift)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Entry, Level};
 
     #[test]
     fn plain_ram_has_the_manuals_bits() {

@@ -82,15 +82,44 @@ pub enum Entry {
     Leaf(Leaf),
 }
 
-/// The encoding of entries. The all-zero entry must decode as [`Entry::Absent`].
+/// In both vendors' large-page entries: it maps a page, no table.
+pub(crate) const MAPS_PAGE: u64 = 1 << 7;
+/// In both vendors' entries: the address of the page or table.
+pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// The encoding of entries: what differs between the vendors, and what does not as the
+/// methods with a body. The all-zero entry decodes as [`Entry::Absent`].
 pub trait Format {
+    /// An entry with none of these bits is absent.
+    const PRESENT: u64;
     /// The entry that points to `table`; rights are decided by the leaf alone.
     fn table(table: HostFrame) -> u64;
     /// The entry that maps `leaf`, at the level of its size.
     fn leaf(leaf: Leaf) -> u64;
+    /// What an entry that maps a page of `size` says.
+    fn decode_leaf(entry: u64, size: PageSize) -> Leaf;
+
     /// What an entry at `level` says.
-    fn decode(entry: u64, level: Level) -> Entry;
+    #[inline(always)]
+    fn decode(entry: u64, level: Level) -> Entry {
+        if entry & Self::PRESENT == 0 {
+            return Entry::Absent;
+        }
+        match level.page_size() {
+            Some(PageSize::Kib4) => Entry::Leaf(Self::decode_leaf(entry, PageSize::Kib4)),
+            Some(size) if entry & MAPS_PAGE != 0 => Entry::Leaf(Self::decode_leaf(entry, size)),
+            _ => Entry::Table(Hpa(entry & ADDRESS).frame()),
+        }
+    }
+
     /// The `index`-th of the 512 leaves one level below that together say what the leaf
     /// `entry`, of size `size`, says; accessed and dirty bits are inherited.
-    fn split(entry: u64, size: PageSize, index: usize) -> u64;
+    #[inline]
+    fn split(entry: u64, size: PageSize, index: usize) -> u64 {
+        let (shift, dropped) = match size {
+            PageSize::Gib1 => (Level::Two.shift(), 0),
+            PageSize::Mib2 | PageSize::Kib4 => (Level::One.shift(), MAPS_PAGE),
+        };
+        (entry & !dropped) | ((index as u64 & 0x1ff) << shift)
+    }
 }

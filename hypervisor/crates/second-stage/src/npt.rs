@@ -6,16 +6,15 @@
 //! EFER.NXE and PAT, which the CPU applies to these tables: ring 0 sets the one and leaves
 //! the other as after reset (entry 0 write-back, entry 3 uncacheable).
 
-use crate::{Entry, Format, Leaf, Level, MemoryType, PageSize, Rights};
+use crate::format::{ADDRESS, MAPS_PAGE};
+use crate::{Format, Leaf, MemoryType, PageSize, Rights};
 use skerry_words::{HostFrame, Hpa};
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const PAT_ENTRY_3: u64 = 0b11 << 3;
-const MAPS_PAGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// The NPT format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,8 +35,13 @@ impl Npt {
             (true, true) => Rights::All,
         }
     }
+}
 
-    const fn decode_leaf(entry: u64, size: PageSize) -> Leaf {
+impl Format for Npt {
+    const PRESENT: u64 = PRESENT;
+
+    #[inline(always)]
+    fn decode_leaf(entry: u64, size: PageSize) -> Leaf {
         Leaf {
             hpa: Hpa(entry & ADDRESS),
             size,
@@ -48,9 +52,7 @@ impl Npt {
             },
         }
     }
-}
 
-impl Format for Npt {
     #[inline]
     fn table(table: HostFrame) -> u64 {
         table.start().0 | USER | WRITE | PRESENT
@@ -74,32 +76,12 @@ impl Format for Npt {
         };
         leaf.hpa.0 | maps_page | memory_type | rights | USER | PRESENT
     }
-
-    #[inline(always)]
-    fn decode(entry: u64, level: Level) -> Entry {
-        if entry & PRESENT == 0 {
-            return Entry::Absent;
-        }
-        match level.page_size() {
-            Some(PageSize::Kib4) => Entry::Leaf(Self::decode_leaf(entry, PageSize::Kib4)),
-            Some(size) if entry & MAPS_PAGE != 0 => Entry::Leaf(Self::decode_leaf(entry, size)),
-            _ => Entry::Table(Hpa(entry & ADDRESS).frame()),
-        }
-    }
-
-    #[inline]
-    fn split(entry: u64, size: PageSize, index: usize) -> u64 {
-        let (shift, dropped) = match size {
-            PageSize::Gib1 => (Level::Two.shift(), 0),
-            PageSize::Mib2 | PageSize::Kib4 => (Level::One.shift(), MAPS_PAGE),
-        };
-        (entry & !dropped) | ((index as u64 & 0x1ff) << shift)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Entry, Level};
 
     #[test]
     fn plain_ram_has_the_manuals_bits() {
