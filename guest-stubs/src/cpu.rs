@@ -80,11 +80,14 @@ pub fn tsc() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// The TSC's frequency in Hz by CPUID leaf 15h, where that tells it.
+/// The TSC's frequency in Hz by CPUID leaf 15h, where that tells it, or by the hypervisor's
+/// leaf 40000010h.
 #[must_use]
 pub fn tsc_hz() -> Option<u64> {
+    const TIMING_LEAF: u32 = 0x4000_0010;
     if cpuid(0, 0).eax < 0x15 {
-        return None;
+        let told = is_skerry() && cpuid(0x4000_0000, 0).eax >= TIMING_LEAF;
+        return told.then(|| u64::from(cpuid(TIMING_LEAF, 0).eax) * 1000);
     }
     let leaf = cpuid(0x15, 0);
     let ticks = u64::from(leaf.ecx) * u64::from(leaf.ebx);

@@ -23,13 +23,14 @@ impl Report {
 
     /// Says `claim`, and whether it `holds`.
     pub fn check(&mut self, claim: &str, holds: bool) {
-        if holds {
-            self.passed += 1;
-            println!("PASS: {claim}");
-        } else {
-            self.failed += 1;
-            println!("FAIL: {claim}");
-        }
+        self.count(holds);
+        println!("{}: {claim}", verdict(holds));
+    }
+
+    /// Says `claim` of `subject`, and whether it `holds`.
+    pub fn check_of(&mut self, subject: &str, claim: &str, holds: bool) {
+        self.count(holds);
+        println!("{}: {subject}: {claim}", verdict(holds));
     }
 
     /// Says `claim`, and both values where they differ.
@@ -50,6 +51,14 @@ impl Report {
                 self.failed += 1;
                 println!("FAIL: {claim}: {broken} did not, the first is {first:x?}");
             }
+        }
+    }
+
+    fn count(&mut self, holds: bool) {
+        if holds {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
         }
     }
 
@@ -91,4 +100,8 @@ impl Report {
     pub fn status(&self) -> u32 {
         u32::from(self.failed > 0)
     }
+}
+
+const fn verdict(holds: bool) -> &'static str {
+    if holds { "PASS" } else { "FAIL" }
 }

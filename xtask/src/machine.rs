@@ -27,8 +27,8 @@ const TAIL_LINES: usize = 15;
 /// What every command that boots something may be told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MachineArgs {
-    /// The engine to run on; `test` and `bench exits` take several, with commas
-    /// [default: the first that can run here]
+    /// The engine to run on [default: the fastest that can run here]; `test` and `bench` take
+    /// several, with commas [default: all that can]
     #[arg(long, value_enum, value_name = "ENGINE", value_delimiter = ',')]
     pub on: Vec<On>,
     /// Make every run of one image the same to the instruction, where that is a choice;
@@ -65,7 +65,8 @@ impl MachineArgs {
         }
     }
 
-    fn after(&self) -> After {
+    /// What becomes of a run's folder.
+    pub fn after(&self) -> After {
         if self.keep {
             After::Keep
         } else {

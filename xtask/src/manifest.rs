@@ -100,6 +100,22 @@ pub fn single(vm: VmManifest, folder: &Path) -> Source {
 }
 
 impl Source {
+    /// Takes the VM of this name out.
+    pub fn remove(&mut self, vm: &str) {
+        while let Some(index) = self.manifest.vms.iter().position(|spec| spec.name == vm) {
+            self.manifest.vms.remove(index);
+            self.places.remove(index);
+        }
+    }
+
+    /// Gives the VM of this name another command line.
+    pub fn set_cmdline(&mut self, vm: &str, cmdline: &str) {
+        let mut vms = self.manifest.vms.iter_mut();
+        if let Some(spec) = vms.find(|spec| spec.name == vm) {
+            spec.cmdline = cmdline.into();
+        }
+    }
+
     /// Checks the values and every file that is given by a path: what can be judged before
     /// anything is installed, built or fetched.
     ///

@@ -1,8 +1,10 @@
 //! Scenarios: what is booted for a test, and what has to come of it.
 //!
 //! Owns the schema of `tests/scenarios/*.toml`: a manifest with a title, a time limit, and
-//! what is expected of each VM. Judging is `scenario/judge`'s, running is `test`'s.
+//! what is expected of each VM. Judging is `scenario/judge`'s, what an engine is excused is
+//! `scenario/defect`'s, running is `test`'s.
 
+mod defect;
 mod judge;
 
 use std::fs;
@@ -16,13 +18,14 @@ use toml::de::{DeTable, DeValue};
 use crate::failure::Failure;
 use crate::manifest::{self, Source};
 
+pub use defect::{Defect, Excuse, Excused};
 pub use judge::{Objection, difference, objections};
 
 /// The time limit of a scenario that names none.
 const DEFAULT_TIMEOUT_S: u64 = 120;
 
 /// One scenario.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     /// The file's name without its ending.
     pub name: String,
@@ -40,6 +43,8 @@ pub struct Scenario {
     pub source: Source,
     /// What is expected of them, in their order.
     pub expects: Vec<VmExpect>,
+    /// The VMs that this engine's defects keep out, and why; none before the engine is known.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// What is expected of one VM.
@@ -51,6 +56,8 @@ pub struct VmExpect {
     pub expect: Expect,
     /// Whether the machine may end before it does.
     pub background: bool,
+    /// What engines get wrong with it.
+    pub defects: Vec<Defect>,
 }
 
 /// What may stand behind `expect`. What is left out is not judged, but for the status of a
@@ -95,8 +102,12 @@ struct VmHead {
     background: bool,
     #[serde(default)]
     expect: Expect,
+    #[serde(default)]
+    defects: Vec<Defect>,
 }
 
+/// The keys of a VM that are a scenario's.
+const VM_KEYS: [&str; 2] = ["expect", "defects"];
 const HEAD_KEYS: [&str; 5] = ["title", "timeout_s", "fail", "expect_failure", "rerun"];
 
 /// Every scenario in `folder`, by name.
@@ -130,10 +141,15 @@ fn parse(name: String, shown: &str, text: &str, folder: &Path) -> Result<Scenari
     let manifest = without_head(text).map_err(|error| refuse(&error))?;
     let source = manifest::parse(shown, &manifest, folder)?;
     let fail: Result<Vec<Regex>, regex::Error> = head.fail.iter().map(|p| Regex::new(p)).collect();
+    let mut defects = head.vm.iter().flat_map(|vm| &vm.defects);
+    if let Some(objection) = defects.find_map(Defect::objection) {
+        return Err(refuse(&objection).into());
+    }
     let expects = head.vm.into_iter().map(|vm| VmExpect {
         vm: vm.name,
         expect: vm.expect,
         background: vm.background,
+        defects: vm.defects,
     });
     Ok(Scenario {
         name,
@@ -144,6 +160,7 @@ fn parse(name: String, shown: &str, text: &str, folder: &Path) -> Result<Scenari
         rerun: head.rerun,
         source,
         expects: expects.collect(),
+        left_out: Vec::new(),
     })
 }
 
@@ -167,7 +184,7 @@ fn without_head(text: &str) -> Result<String, toml::de::Error> {
             let tables = vms.iter().filter_map(|vm| vm.get_ref().as_table());
             for (key, value) in tables
                 .flatten()
-                .filter(|(key, _)| key.get_ref() == "expect")
+                .filter(|(key, _)| VM_KEYS.contains(&key.get_ref().as_ref()))
             {
                 blank(key.span().start, value.span().end);
             }

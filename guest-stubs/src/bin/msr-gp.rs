@@ -107,18 +107,18 @@ fn check_efer(report: &mut Report) {
 }
 
 fn check_canonical(report: &mut Report) {
-    for index in [
-        0x175,
-        0x176,
-        0xc000_0082,
-        0xc000_0083,
-        0xc000_0100,
-        0xc000_0101,
-        0xc000_0102,
+    for (name, index) in [
+        ("IA32_SYSENTER_ESP", 0x175),
+        ("IA32_SYSENTER_EIP", 0x176),
+        ("IA32_LSTAR", 0xc000_0082),
+        ("IA32_CSTAR", 0xc000_0083),
+        ("IA32_FS_BASE", 0xc000_0100),
+        ("IA32_GS_BASE", 0xc000_0101),
+        ("IA32_KERNEL_GS_BASE", 0xc000_0102),
     ] {
         let write = trap::vector_of(|| wrmsr(index, 0x8000_0000_0000_0000));
-        println!("MSR {index:#x}:");
-        report.check("an address that is not canonical is #GP", write == Some(GP));
+        let claim = "an address that is not canonical is #GP";
+        report.check_of(name, claim, write == Some(GP));
     }
 }
 

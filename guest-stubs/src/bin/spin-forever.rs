@@ -1,18 +1,18 @@
 //! Does a VM that never gives the CPU back get its share and no more?
 //!
-//! Interrupts off, no exits. `ticks=N` ends it after that many TSC ticks with what share of
-//! the CPU it had; `least=P` and `most=P` say between which percentages that must lie.
+//! Interrupts off, no exits. `ms=N` ends it after that many milliseconds of the PIT with what
+//! share of the CPU it had; `least=P` and `most=P` say between which percentages that must lie.
 //! `way=ins` spins in one endless string instruction, `way=pause` in PAUSE.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use guest_stubs::{Boot, Report, console, cpu, instruction, memory, println, stub};
+use guest_stubs::{Boot, Report, console, cpu, instruction, memory, pit, println, stub};
 
 stub!("a spinning VM gets its share of the CPU", run);
 
 const LOOPS: u64 = 10_000;
 
 fn run(report: &mut Report, boot: &Boot) {
-    let ticks = boot.number("ticks", u64::MAX);
+    let ticks = ticks_of(boot.number("ms", u64::MAX));
     println!("spinning with interrupts off");
     console::drain();
     match boot.value("way") {
@@ -22,6 +22,14 @@ fn run(report: &mut Report, boot: &Boot) {
         ),
         Some("pause") => instruction!("2: pause", "jmp 2b"),
         _ => check_share(report, boot, ticks),
+    }
+}
+
+/// So many milliseconds in ticks of the TSC; no end where there is no PIT to ask.
+fn ticks_of(ms: u64) -> u64 {
+    match ms {
+        u64::MAX => ms,
+        _ => pit::millisecond_tsc().map_or(u64::MAX, |tsc| tsc.saturating_mul(ms)),
     }
 }
 

@@ -62,8 +62,8 @@ pub enum On {
     Bochs,
 }
 
-/// The engines without `--on`: the first that can run here is taken.
-const ORDER: [On; 3] = [On::QemuKvm, On::Bochs, On::QemuTcg];
+/// The engines without `--on`, the fastest first.
+const ORDER: [On; 3] = [On::QemuKvm, On::QemuTcg, On::Bochs];
 
 impl On {
     fn engine(self) -> Result<Box<dyn Engine>> {
@@ -97,36 +97,63 @@ pub fn choose(on: &[On], wishes: Wishes) -> Result<Box<dyn Engine>> {
     }
 }
 
-/// The engines that `--on` asks for, or the first that can run here.
+/// The engines that `--on` asks for, or all that can run here.
 ///
 /// # Errors
 /// As [`choose`].
 pub fn choose_all(on: &[On], wishes: Wishes) -> Result<Vec<Box<dyn Engine>>> {
-    if on.is_empty() {
-        return Ok(vec![first(wishes)?]);
+    if !on.is_empty() {
+        return on.iter().map(|one| choose(&[*one], wishes)).collect();
     }
-    on.iter().map(|one| choose(&[*one], wishes)).collect()
+    let sorted = sorted(wishes)?;
+    let names: Vec<&str> = sorted.able.iter().map(|engine| engine.name()).collect();
+    say::note(&format!("on {}", names.join(" and ")));
+    sorted.say_against();
+    Ok(sorted.able)
 }
 
 /// The first engine that can run here; says which, and what speaks against those before it.
 fn first(wishes: Wishes) -> Result<Box<dyn Engine>> {
-    let mut against = Vec::new();
+    let mut sorted = sorted(wishes)?;
+    let engine = sorted.able.remove(0);
+    say::note(&format!("on {}: {}", engine.name(), engine.recipe().title));
+    sorted.say_against();
+    Ok(engine)
+}
+
+/// The engines by whether they can run here.
+struct Sorted {
+    /// Those that can, at least one, the fastest first.
+    able: Vec<Box<dyn Engine>>,
+    /// Why the others cannot.
+    against: Vec<String>,
+}
+
+impl Sorted {
+    fn say_against(&self) {
+        let against = self.against.iter();
+        against.for_each(|why| say::note(&format!("not on {why}")));
+    }
+}
+
+fn sorted(wishes: Wishes) -> Result<Sorted> {
+    let mut sorted = Sorted {
+        able: Vec::new(),
+        against: Vec::new(),
+    };
     for engine in all()? {
         match able(engine, wishes) {
-            Ok(engine) => {
-                say::note(&format!("on {}: {}", engine.name(), engine.recipe().title));
-                against
-                    .iter()
-                    .for_each(|why| say::note(&format!("not on {why}")));
-                return Ok(engine);
-            }
-            Err(cannot) => against.push(cannot.to_string()),
+            Ok(engine) => sorted.able.push(engine),
+            Err(cannot) => sorted.against.push(cannot.to_string()),
         }
+    }
+    if !sorted.able.is_empty() {
+        return Ok(sorted);
     }
     Err(Failure::Missing(format!(
         "no engine can run here:\n  {}\n\
          `cargo xtask doctor` shows all of them; `--on bochs` runs on any x86-64 machine",
-        against.join("\n  ")
+        sorted.against.join("\n  ")
     ))
     .into())
 }
@@ -202,7 +229,11 @@ mod tests {
             repeat: Repeat::Required,
             gdb_port: None,
         };
-        assert_eq!(names(choose_all(&[], wishes).unwrap()), ["bochs"]);
+        assert_eq!(
+            names(choose_all(&[], wishes).unwrap()),
+            ["qemu-tcg", "bochs"]
+        );
+        assert_eq!(choose(&[], wishes).unwrap().name(), "qemu-tcg");
         let both = [On::QemuTcg, On::Bochs];
         assert_eq!(
             names(choose_all(&both, wishes).unwrap()),

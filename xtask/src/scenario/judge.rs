@@ -5,7 +5,8 @@
 
 use skerry_manifest::report::VmReport;
 
-use super::{Scenario, VmExpect};
+use super::defect::failed_check;
+use super::{Defect, Scenario, VmExpect};
 use crate::transcript::Transcript;
 
 /// An objection against one VM, or against the run as a whole.
@@ -36,10 +37,34 @@ fn of_vm(expected: &VmExpect, run: &Transcript) -> Vec<Objection> {
             found.push(format!("printed \"{text}\": {line}"));
         }
     }
+    found.extend(excuses_that_do_not_fit(expected, run));
     found
         .into_iter()
         .map(|text| (Some(expected.vm.clone()), text))
         .collect()
+}
+
+/// Where an engine's defect is excused, exactly its checks have to fail.
+fn excuses_that_do_not_fit(expected: &VmExpect, run: &Transcript) -> Vec<String> {
+    let failed: Vec<&str> = run
+        .of_vm(&expected.vm)
+        .filter(|line| failed_check(line).is_some())
+        .collect();
+    let mut found = Vec::new();
+    let excusing = |defect: &&Defect| !defect.fails.is_empty();
+    for defect in expected.defects.iter().filter(excusing) {
+        let other = failed.iter().filter(|line| !defect.excuses(line));
+        found.extend(other.map(|line| format!("no defect of the engine excuses \"{line}\"")));
+        let passes = |known: &&String| {
+            let says = |line: &&str| failed_check(line).is_some_and(|c| c.starts_with(*known));
+            !failed.iter().any(says)
+        };
+        let passing = defect.fails.iter().filter(passes);
+        found.extend(passing.map(|check| {
+            format!("\"{check}\" does not fail on this engine: take it off the defect")
+        }));
+    }
+    found
 }
 
 fn of_report(expected: &VmExpect, report: &VmReport) -> Vec<String> {
@@ -169,6 +194,26 @@ expect = { stop = "halted", contains = ["yes"], absent = ["no"], restarts = 0 }
     #[test]
     fn a_vm_without_a_report_is_an_objection() {
         assert!(judged("[a] yes\n")[0].contains("reported nothing"));
+    }
+
+    #[test]
+    fn exactly_the_excused_checks_fail() {
+        let text = SCENARIO.replace(
+            "expect = {",
+            "defects = [{ on = \"bochs\", why = \"w\", fails = [\"one\", \"two\"] }]\nexpect = {",
+        );
+        let scenario = parse("s".into(), "s.toml", &text, Path::new("")).unwrap();
+        let objections_to = |engine, lines: &str| {
+            let run = run(&format!("[a] yes\n{lines}{}", report("halted", 0, 1)));
+            objections(&scenario.on(engine), &run).len()
+        };
+        let both = "[a] FAIL: one\n[a] FAIL: two\n";
+        assert_eq!(objections_to("bochs", both), 0);
+        assert_eq!(objections_to("bochs", "[a] FAIL: one\n"), 1);
+        assert_eq!(
+            objections_to("bochs", &format!("{both}[a] FAIL: three\n")),
+            1
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Owns its rendering. Called by `results`.
 
 use super::results::Case;
+use crate::scenario::Excuse;
 use crate::table;
 
 /// What stands where a test did not run, or a guest was not judged.
@@ -29,7 +30,11 @@ pub(super) fn of(cases: &[Case]) -> String {
             continue;
         };
         table.add_row(line(name, &row, &first.title, Case::cell));
-        for vm in &first.vms {
+        let guests = some.flat_map(|case| {
+            let left_out = case.excused.iter().map(|excused| &excused.vm);
+            case.vms.iter().chain(left_out).map(String::as_str)
+        });
+        for vm in distinct(guests) {
             table.add_row(line(&format!("  {vm}"), &row, "", |case| of_vm(case, vm)));
         }
     }
@@ -52,10 +57,12 @@ fn line(
 /// A guest that nothing was said against in a run that broke off was not judged.
 fn of_vm(case: &Case, vm: &str) -> String {
     let against = |of: Option<&str>| case.objections.iter().any(|(vm, _)| vm.as_deref() == of);
-    match (against(Some(vm)), against(None)) {
-        (true, _) => "FAILED".into(),
-        (false, true) => NONE.into(),
-        (false, false) => "ok".into(),
+    match (against(Some(vm)), against(None), case.excuse(vm)) {
+        (true, _, _) => "FAILED".into(),
+        (false, _, Some(Excuse::LeftOut)) => "left out".into(),
+        (false, true, _) => NONE.into(),
+        (false, false, Some(Excuse::Checks(_))) => "ok, excused".into(),
+        (false, false, None) => "ok".into(),
     }
 }
 
@@ -72,6 +79,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Excused;
     use std::time::Duration;
 
     fn case(name: &str, engine: &str, objections: &[(Option<&str>, &str)]) -> Case {
@@ -82,6 +90,7 @@ mod tests {
             engine: engine.into(),
             objections: objections.iter().map(owned).collect(),
             vms: vec!["a".into(), "b".into()],
+            excused: Vec::new(),
             took: Duration::from_secs(2),
         }
     }
@@ -104,6 +113,20 @@ mod tests {
             lines[2..],
             [vec!["a", "ok", "ok"], vec!["b", "ok", "FAILED"]]
         );
+    }
+
+    #[test]
+    fn a_guest_that_a_defect_keeps_out_is_not_ok() {
+        let mut there = case("stubs", "qemu-tcg", &[]);
+        there.vms = vec!["a".into()];
+        there.excused = vec![Excused {
+            vm: "b".into(),
+            kind: Excuse::LeftOut,
+            why: "it aborts".into(),
+        }];
+        let lines = words(&[there, case("stubs", "bochs", &[])]);
+        assert_eq!(lines[2], ["a", "ok", "ok"]);
+        assert_eq!(lines[3], ["b", "left", "out", "ok"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::failure::Failure;
-use crate::scenario::Objection;
+use crate::scenario::{Excuse, Excused, Objection};
 
 /// One scenario on one engine, or the host's tests.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Case {
     pub(super) engine: String,
     pub(super) objections: Vec<Objection>,
     pub(super) vms: Vec<String>,
+    /// What the engine's own defects are excused for.
+    pub(super) excused: Vec<Excused>,
     pub(super) took: Duration,
 }
 
@@ -57,6 +59,12 @@ impl Case {
         text
     }
 
+    /// What is excused of this guest.
+    pub(super) fn excuse(&self, vm: &str) -> Option<Excuse> {
+        let mut excused = self.excused.iter();
+        excused.find(|of| of.vm == vm).map(|of| of.kind)
+    }
+
     fn junit(&self) -> TestSuite {
         let mut suite = TestSuite::new(format!("{}/{}", self.engine, self.name));
         suite.set_time(self.took);
@@ -76,8 +84,18 @@ impl Case {
             let name = subject.map_or(self.title.as_str(), String::as_str);
             suite.add_test_case(TestCase::new(name, status));
         }
+        suite.add_test_cases(self.excused.iter().filter_map(skipped));
         suite
     }
+}
+
+/// A guest that an engine's defect keeps out.
+fn skipped(excused: &Excused) -> Option<TestCase> {
+    (excused.kind == Excuse::LeftOut).then(|| {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(excused.why.clone());
+        TestCase::new(excused.vm.as_str(), status)
+    })
 }
 
 fn shown((vm, text): &Objection) -> String {
@@ -118,10 +136,31 @@ impl Results {
         }
         let failed = self.failed();
         text + &format!(
-            "\n{}\n{} passed, {failed} failed\n",
+            "\n{}{}\n{} passed, {failed} failed\n",
             super::grid::of(&self.cases),
+            self.excuses(),
             self.cases.len() - failed
         )
+    }
+
+    /// A line for each defect of an engine that somebody was excused for.
+    fn excuses(&self) -> String {
+        let mut text = String::new();
+        for case in &self.cases {
+            for Excused { vm, kind, why } in &case.excused {
+                let what = match kind {
+                    Excuse::LeftOut => "left out".into(),
+                    Excuse::Checks(0) => "run otherwise".into(),
+                    Excuse::Checks(count) => format!("{count} known to fail"),
+                };
+                let Case { name, engine, .. } = case;
+                text += &format!("{engine}, {name}, {vm}: {what}: {why}\n");
+            }
+        }
+        match text.as_str() {
+            "" => text,
+            _ => format!("\nDefects of the engines:\n{text}"),
+        }
     }
 
     pub(super) fn write_junit(&self, file: &Path) -> Result<()> {
@@ -155,6 +194,11 @@ mod tests {
             engine: "bochs".into(),
             objections: objections.iter().map(against).collect(),
             vms: vec!["a".into(), "b".into()],
+            excused: vec![Excused {
+                vm: "c".into(),
+                kind: Excuse::LeftOut,
+                why: "it aborts".into(),
+            }],
             took: Duration::from_millis(1500),
         }
     }
@@ -173,6 +217,10 @@ mod tests {
             text.contains("vm \"a\": one") && text.contains("vm \"a\": two"),
             "{text}"
         );
+        assert!(
+            text.contains("bochs, good, c: left out: it aborts"),
+            "{text}"
+        );
         assert!(results().check().is_err());
     }
 
@@ -181,7 +229,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         results().write_junit(file.path()).unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
-        assert_eq!(text.matches("<testcase").count(), 6, "{text}");
+        assert_eq!(text.matches("<testcase").count(), 8, "{text}");
+        assert_eq!(text.matches("<skipped").count(), 2, "{text}");
         assert_eq!(text.matches("<failure").count(), 1, "{text}");
     }
 }

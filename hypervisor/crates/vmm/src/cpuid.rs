@@ -26,6 +26,8 @@ pub struct CpuidRegisters {
 
 /// First leaf of the hypervisor range.
 pub const HYPERVISOR_BASE: u32 = 0x4000_0000;
+/// The last leaf of that range: the clock's rate.
+const TIMING_LEAF: usize = 0x10;
 const EXTENDED_BASE: u32 = 0x8000_0000;
 const HIGHEST_BASIC: u32 = 0x16;
 const HIGHEST_EXTENDED: u32 = 8;
@@ -130,7 +132,7 @@ pub struct GuestAbilities {
 pub struct CpuidTable {
     basic: Vec<CpuidRegisters>,
     extended: Vec<CpuidRegisters>,
-    hypervisor: [CpuidRegisters; 2],
+    hypervisor: [CpuidRegisters; TIMING_LEAF + 1],
     cache: Vec<CpuidRegisters>,
     xstate: xstate::Layout,
     xstate_features: u32,
@@ -162,7 +164,7 @@ impl CpuidTable {
             .collect();
         let features = leaf(XSTATE_LEAF, 1).eax & LEAF_D1_EAX;
         let is_intel = leaf(0, 0).ecx == u32::from_le_bytes(*b"ntel");
-        let hypervisor = hypervisor_leaves();
+        let hypervisor = hypervisor_leaves(tsc_hz);
         Self {
             basic,
             extended,
@@ -384,8 +386,10 @@ fn extended_leaf(number: u32, host: CpuidRegisters, abilities: GuestAbilities) -
     }
 }
 
-/// 40000000h: the signature and highest leaf; 40000001h: the hypercall table's version.
-fn hypervisor_leaves() -> [CpuidRegisters; 2] {
+/// 40000000h: the signature and highest leaf; 40000001h: the hypercall table's version;
+/// 40000010h: the time-stamp counter's frequency in kHz, where hypervisors tell it by custom
+/// and guests on AMD, which has no leaf 15h, can find it.
+fn hypervisor_leaves(tsc_hz: u64) -> [CpuidRegisters; TIMING_LEAF + 1] {
     let word = |at: usize| {
         let mut bytes = [0; 4];
         for (to, from) in bytes.iter_mut().zip(SIGNATURE.iter().skip(at)) {
@@ -393,18 +397,20 @@ fn hypervisor_leaves() -> [CpuidRegisters; 2] {
         }
         u32::from_le_bytes(bytes)
     };
-    [
-        CpuidRegisters {
-            eax: HYPERVISOR_BASE | 1,
-            ebx: word(0),
-            ecx: word(4),
-            edx: word(8),
-        },
-        CpuidRegisters {
-            eax: HYPERCALL_VERSION,
-            ..CpuidRegisters::default()
-        },
-    ]
+    let only_eax = |eax| CpuidRegisters {
+        eax,
+        ..CpuidRegisters::default()
+    };
+    let mut leaves = [CpuidRegisters::default(); TIMING_LEAF + 1];
+    leaves[0] = CpuidRegisters {
+        eax: HYPERVISOR_BASE | TIMING_LEAF as u32,
+        ebx: word(0),
+        ecx: word(4),
+        edx: word(8),
+    };
+    leaves[1] = only_eax(HYPERCALL_VERSION);
+    leaves[TIMING_LEAF] = only_eax(u32::try_from(tsc_hz.wrapping_div(1000)).unwrap_or(0));
+    leaves
 }
 
 #[cfg(test)]

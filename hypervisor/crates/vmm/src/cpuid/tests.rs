@@ -100,7 +100,7 @@ fn the_signature_reads_skerry_twice_and_the_next_leaf_is_the_version() {
         .flat_map(|w| w.to_le_bytes())
         .collect();
     assert_eq!(text, b"SkerrySkerry");
-    assert_eq!(leaf.eax, 0x4000_0001);
+    assert_eq!(leaf.eax, 0x4000_0010);
     assert_eq!(table().look_up(0x4000_0001, 0, 0, 1).eax, 1);
 }
 
