@@ -19,6 +19,7 @@
 mod address;
 mod event;
 mod exit;
+mod exit_words;
 mod memory;
 mod resume;
 mod state;
@@ -29,8 +30,9 @@ pub use exit::{
     Access, CrAccess, CrOperation, Direction, EXIT_KINDS, ExitKind, MemoryAccess, PortAccess,
     StringIo, TaskSwitch, Undefined, VmExit, Width,
 };
+pub use exit_words::ExitWords;
 pub use memory::{GuestMemory, Unbacked};
-pub use resume::{Fault, Resume, StopReason};
+pub use resume::{Fault, MonitorEnd, Resume, StopReason};
 pub use state::{
     AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
     TableRegister,

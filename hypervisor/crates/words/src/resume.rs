@@ -72,6 +72,43 @@ pub enum StopReason {
     Operator,
     /// It was still running when every other VM had ended and the manifest says not to wait.
     Dismissed,
+    /// Its image cannot be started.
+    Image,
+    /// Its VMM came to an end of its own, with the guest in the middle of its work.
+    Monitor(MonitorEnd),
+}
+
+/// How a VMM failed its guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MonitorEnd {
+    /// It panicked.
+    Panicked,
+    /// It used up its heap.
+    HeapExhausted,
+    /// It accessed this address, which is not its own.
+    BadAccess(u64),
+    /// It overflowed its stack.
+    StackOverflow,
+    /// It raised this exception.
+    Exception(u8),
+    /// It computed without end.
+    Hung,
+    /// It ended with a code that means nothing.
+    Unknown(u64),
+}
+
+impl core::fmt::Display for MonitorEnd {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Panicked => write!(f, "panicked"),
+            Self::HeapExhausted => write!(f, "used up its heap"),
+            Self::BadAccess(address) => write!(f, "accessed {address:#x}, which is not its own"),
+            Self::StackOverflow => write!(f, "overflowed its stack"),
+            Self::Exception(vector) => write!(f, "raised exception {vector}"),
+            Self::Hung => write!(f, "computed without end"),
+            Self::Unknown(code) => write!(f, "ended with code {code:#x}"),
+        }
+    }
 }
 
 impl StopReason {
@@ -86,7 +123,49 @@ impl StopReason {
             | Self::EntryFailed(_)
             | Self::Emulation(_)
             | Self::UnknownExit(_)
-            | Self::OutOfMemory => 1,
+            | Self::OutOfMemory
+            | Self::Image
+            | Self::Monitor(_) => 1,
+        }
+    }
+
+    /// The reason as the two numbers with which a VMM ends. Those that are not for a VMM to
+    /// say have none.
+    #[must_use]
+    pub const fn encode(self) -> Option<(u64, u64)> {
+        Some(match self {
+            Self::Shutdown(status) => (1, status as u64),
+            Self::DebugExit(value) => (2, value as u64),
+            Self::Halted => (3, 0),
+            Self::TripleFault => (4, 0),
+            Self::ResetAsked => (5, 0),
+            Self::EntryFailed(code) => (6, code as u64),
+            Self::Emulation(rip) => (7, rip),
+            Self::UnknownExit(code) => (8, code as u64),
+            Self::Image => (9, 0),
+            Self::Monitor(MonitorEnd::Panicked) => (10, 0),
+            Self::Monitor(MonitorEnd::HeapExhausted) => (11, 0),
+            Self::OutOfMemory | Self::Operator | Self::Dismissed | Self::Monitor(_) => return None,
+        })
+    }
+
+    /// Reads what [`StopReason::encode`] gave. The numbers are a VMM's, which may lie: of its
+    /// own end, and no other.
+    #[must_use]
+    pub const fn decode(code: u64, value: u64) -> Self {
+        match code {
+            1 => Self::Shutdown(value as u32),
+            2 => Self::DebugExit(value as u32),
+            3 => Self::Halted,
+            4 => Self::TripleFault,
+            5 => Self::ResetAsked,
+            6 => Self::EntryFailed(value as u32),
+            7 => Self::Emulation(value),
+            8 => Self::UnknownExit(value as u32),
+            9 => Self::Image,
+            10 => Self::Monitor(MonitorEnd::Panicked),
+            11 => Self::Monitor(MonitorEnd::HeapExhausted),
+            _ => Self::Monitor(MonitorEnd::Unknown(code)),
         }
     }
 }
@@ -105,6 +184,48 @@ impl core::fmt::Display for StopReason {
             Self::OutOfMemory => write!(f, "host memory exhausted"),
             Self::Operator => write!(f, "ended by the operator"),
             Self::Dismissed => write!(f, "dismissed when the others had ended"),
+            Self::Image => write!(f, "its image cannot be started"),
+            Self::Monitor(end) => write!(f, "its VMM {end}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_vmm_says_of_its_end_is_read_as_it_was_said() {
+        for reason in [
+            StopReason::Shutdown(7),
+            StopReason::DebugExit(u32::MAX),
+            StopReason::Halted,
+            StopReason::TripleFault,
+            StopReason::ResetAsked,
+            StopReason::EntryFailed(0x8000_0021),
+            StopReason::Emulation(u64::MAX),
+            StopReason::UnknownExit(3),
+            StopReason::Image,
+            StopReason::Monitor(MonitorEnd::Panicked),
+            StopReason::Monitor(MonitorEnd::HeapExhausted),
+        ] {
+            let encoded = reason.encode();
+            assert_eq!(
+                encoded.map(|(code, value)| StopReason::decode(code, value)),
+                Some(reason)
+            );
+        }
+    }
+
+    #[test]
+    fn a_vmm_cannot_speak_for_the_operator_or_for_ring_0() {
+        for reason in [
+            StopReason::Operator,
+            StopReason::Dismissed,
+            StopReason::OutOfMemory,
+        ] {
+            assert_eq!(reason.encode(), None);
+        }
+        assert_eq!(StopReason::decode(99, 0).status(), 1);
     }
 }

@@ -5,7 +5,7 @@
 //! General-purpose registers are always valid and always written back (RSP apart). Every field is a
 //! plain integer: any bit pattern is valid Rust, and ring 0 judges it before use.
 
-use crate::{Event, EventKind, EventWord, Fault, PAGE_BYTES, Tsc};
+use crate::{Event, EventKind, EventWord, ExitWords, Fault, PAGE_BYTES, Tsc};
 
 bitflags::bitflags! {
     /// The groups of state that are read and written together.
@@ -263,6 +263,8 @@ pub struct GuestState {
     pub nmi_window: u32,
     /// When the VMM next wants [`crate::VmExit::Timer`], in host TSC ticks.
     pub deadline: Tsc,
+    /// The exit that the VMM is to answer; ring 0 writes it and never reads it.
+    pub exit: ExitWords,
 }
 
 const _: () = assert!(core::mem::size_of::<GuestState>() as u64 == PAGE_BYTES);
@@ -318,6 +320,7 @@ impl GuestState {
             interrupt_window: 0,
             nmi_window: 0,
             deadline: Tsc::NEVER,
+            exit: ExitWords::default(),
         }
     }
 

@@ -1,0 +1,193 @@
+//! Bytes between a VMM and the console: two rings in pages that both have.
+//!
+//! One side writes, the other reads. Neither trusts the other: each keeps its own position to
+//! itself ([`Ring`]) and takes from the page only how far the other is, cut to what is possible.
+//! Whatever stands there, the worst is garbage in the bytes of this VM.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Bytes of output that fit. A power of two, as all positions run freely.
+pub const OUTPUT_BYTES: usize = 4096;
+/// Bytes of input that fit.
+pub const INPUT_BYTES: usize = 1024;
+
+/// The pages that a VMM and the console share. All zero is empty.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ConsolePage {
+    /// How many bytes the VMM has ever written.
+    pub output_written: AtomicU32,
+    /// How many of them the console has read.
+    pub output_read: AtomicU32,
+    /// How many bytes the console has ever typed.
+    pub input_written: AtomicU32,
+    /// How many of them the VMM has read.
+    pub input_read: AtomicU32,
+    output: [AtomicU8; OUTPUT_BYTES],
+    input: [AtomicU8; INPUT_BYTES],
+}
+
+const _: () = assert!(size_of::<ConsolePage>() as u64 <= crate::layout::CONSOLE_STRIDE);
+
+impl ConsolePage {
+    /// Pages with nothing in them, for tests.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            output_written: AtomicU32::new(0),
+            output_read: AtomicU32::new(0),
+            input_written: AtomicU32::new(0),
+            input_read: AtomicU32::new(0),
+            output: [const { AtomicU8::new(0) }; OUTPUT_BYTES],
+            input: [const { AtomicU8::new(0) }; INPUT_BYTES],
+        }
+    }
+
+    /// The VMM's end of the output.
+    #[must_use]
+    pub fn output_writer(&self) -> Ring<'_> {
+        Ring::new(&self.output, &self.output_written, &self.output_read)
+    }
+
+    /// The console's end of the output.
+    #[must_use]
+    pub fn output_reader(&self) -> Ring<'_> {
+        Ring::new(&self.output, &self.output_read, &self.output_written)
+    }
+
+    /// The console's end of the input.
+    #[must_use]
+    pub fn input_writer(&self) -> Ring<'_> {
+        Ring::new(&self.input, &self.input_written, &self.input_read)
+    }
+
+    /// The VMM's end of the input.
+    #[must_use]
+    pub fn input_reader(&self) -> Ring<'_> {
+        Ring::new(&self.input, &self.input_read, &self.input_written)
+    }
+}
+
+/// One end of one ring.
+#[derive(Debug)]
+pub struct Ring<'a> {
+    bytes: &'a [AtomicU8],
+    /// Where this end is: told to the other, never read back.
+    mine: &'a AtomicU32,
+    /// Where the other end says it is.
+    other: &'a AtomicU32,
+    position: u32,
+}
+
+impl<'a> Ring<'a> {
+    /// Takes up where this end was.
+    fn new(bytes: &'a [AtomicU8], mine: &'a AtomicU32, other: &'a AtomicU32) -> Self {
+        Self {
+            bytes,
+            mine,
+            other,
+            position: mine.load(Ordering::Relaxed),
+        }
+    }
+
+    fn size(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap_or(0)
+    }
+
+    /// The bytes a reader can take now.
+    #[inline]
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        let written = self.other.load(Ordering::Acquire);
+        written.wrapping_sub(self.position).min(self.size())
+    }
+
+    /// The bytes a writer has room for now.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        let read = self.other.load(Ordering::Acquire);
+        let used = self.position.wrapping_sub(read);
+        self.size().saturating_sub(used)
+    }
+
+    fn cell(&self) -> Option<&AtomicU8> {
+        let mask = self.bytes.len().wrapping_sub(1);
+        self.bytes.get(self.position as usize & mask)
+    }
+
+    /// Writes one byte; false if there is no room.
+    #[inline]
+    pub fn put(&mut self, byte: u8) -> bool {
+        if self.room() == 0 {
+            return false;
+        }
+        if let Some(cell) = self.cell() {
+            cell.store(byte, Ordering::Relaxed);
+        }
+        self.step();
+        true
+    }
+
+    /// Reads one byte, if one waits.
+    #[inline]
+    pub fn take(&mut self) -> Option<u8> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        let byte = self.cell()?.load(Ordering::Relaxed);
+        self.step();
+        Some(byte)
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        self.position = self.position.wrapping_add(1);
+        self.mine.store(self.position, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_in_their_order_around_the_end() {
+        let page = ConsolePage::empty();
+        page.input_written.store(u32::MAX - 3, Ordering::Relaxed);
+        page.input_read.store(u32::MAX - 3, Ordering::Relaxed);
+        let (mut writer, mut reader) = (page.input_writer(), page.input_reader());
+        for round in 0..3000_u32 {
+            assert!(writer.put(round as u8));
+            assert_eq!(reader.take(), Some(round as u8));
+        }
+        assert_eq!(reader.take(), None);
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more_and_loses_nothing() {
+        let page = ConsolePage::empty();
+        let mut writer = page.input_writer();
+        let written = (0..5000).take_while(|byte| writer.put(*byte as u8)).count();
+        assert_eq!(written, INPUT_BYTES);
+        let mut reader = page.input_reader();
+        assert_eq!((reader.waiting(), reader.take()), (1024, Some(0)));
+        assert!(writer.put(9) && !writer.put(9));
+    }
+
+    #[test]
+    fn a_lying_neighbour_gets_at_most_one_ring_of_garbage() {
+        let page = ConsolePage::empty();
+        let mut reader = page.output_reader();
+        page.output_written.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(reader.waiting(), 4096);
+        page.output_written.store(0x8000_0000, Ordering::Relaxed);
+        assert_eq!(reader.waiting(), 4096);
+        page.output_read.store(77, Ordering::Relaxed);
+        assert!(reader.take().is_some());
+        let mut writer = page.output_writer();
+        page.output_read.store(u32::MAX, Ordering::Relaxed);
+        assert!(writer.room() <= 4096);
+        let _ = writer.put(1);
+    }
+}

@@ -1,0 +1,143 @@
+//! The other pages that two components share, and the page a component finds at its start.
+//!
+//! What one side writes while the other may read is atomic. Text is read cut to its length and
+//! cleaned of what is not printable by whoever shows it.
+
+use crate::layout::MOST_VMS;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of a command line at most.
+pub const CMDLINE_BYTES: usize = 3072;
+
+/// What a VMM is told at its start: a read-only page at [`crate::layout::START_PAGE`].
+#[derive(Debug)]
+#[repr(C)]
+pub struct StartPage {
+    /// [`crate::VERSION`].
+    pub version: u64,
+    /// The rate of the time-stamp counter in Hz.
+    pub tsc_hz: u64,
+    /// As in [`crate::MachineRecord`].
+    pub abilities: u64,
+    /// The VM's number in the manifest.
+    pub vm_index: u64,
+    /// Where the kernel's bytes are, behind [`crate::layout::FILES`].
+    pub kernel_at: u64,
+    /// How many.
+    pub kernel_bytes: u64,
+    /// Where the initial RAM disk's are.
+    pub initrd_at: u64,
+    /// How many; 0: there is none.
+    pub initrd_bytes: u64,
+    /// The guest's memory, as in the manifest.
+    pub memory_bytes: u64,
+    /// What the kernel is: `ImageKind` by its place, from 0.
+    pub kind: u64,
+    /// The clock at the start.
+    pub rtc_unix_seconds: u64,
+    /// Nonzero: it has a UART in memory.
+    pub mmio_uart: u64,
+    /// Bytes of `cmdline`.
+    pub cmdline_bytes: u64,
+    /// The command line.
+    pub cmdline: [u8; CMDLINE_BYTES],
+}
+
+const _: () = assert!(size_of::<StartPage>() <= 4096);
+
+/// Bytes of last words at most.
+const WORDS_BYTES: usize = 512;
+
+/// What a VMM tells `root` beside its end.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmPage {
+    /// MSR accesses refused.
+    pub refused_msrs: AtomicU64,
+    /// Instructions refused.
+    pub refused_instructions: AtomicU64,
+    /// Accesses to absent ports and memory.
+    pub absent_accesses: AtomicU64,
+    words_bytes: AtomicU32,
+    words: [AtomicU8; WORDS_BYTES],
+}
+
+const _: () = assert!(size_of::<VmPage>() <= 4096);
+
+impl VmPage {
+    /// Appends to its last words: why it ends. What does not fit is dropped.
+    pub fn say(&self, text: &str) {
+        for byte in text.bytes() {
+            let at = self.words_bytes.load(Ordering::Relaxed);
+            let Some(cell) = self.words.get(at as usize) else {
+                return;
+            };
+            cell.store(byte, Ordering::Relaxed);
+            self.words_bytes
+                .store(at.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Its last words, byte by byte, printable ASCII only.
+    pub fn last_words(&self) -> impl Iterator<Item = char> + '_ {
+        let count = self.words_bytes.load(Ordering::Relaxed) as usize;
+        let printable = |byte: u8| matches!(byte, b' '..=b'~');
+        self.words
+            .iter()
+            .take(count)
+            .map(|cell| cell.load(Ordering::Relaxed))
+            .map(move |byte| if printable(byte) { byte.into() } else { '?' })
+    }
+
+    /// As in a new VM.
+    pub fn clear(&self) {
+        for count in [
+            &self.refused_msrs,
+            &self.refused_instructions,
+            &self.absent_accesses,
+        ] {
+            count.store(0, Ordering::Relaxed);
+        }
+        self.words_bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+/// One VM on the control page.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ControlVm {
+    /// Its name, padded with zeros.
+    pub name: [AtomicU8; 16],
+    /// The console's handle of the notification that wakes its VMM.
+    pub wake: AtomicU32,
+    /// How often it has ended: its unfinished line is ended when this changes.
+    pub ends: AtomicU32,
+}
+
+/// What `root` and the console tell each other. `root` fills in `count`, the names and `attached`
+/// before the console starts.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ControlPage {
+    /// How many VMs there are.
+    pub count: AtomicU32,
+    /// Who has the keyboard; `u32::MAX`: nobody. The console changes it.
+    pub attached: AtomicU32,
+    /// [`ControlPage::LIST`], [`ControlPage::QUIT`], set by the console, taken by `root`.
+    pub requests: AtomicU32,
+    /// `root` adds 1 when it wants all output to be out.
+    pub drain_asked: AtomicU32,
+    /// The console sets this to `drain_asked` when everything up to then is on the line.
+    pub drain_done: AtomicU32,
+    /// The VMs.
+    pub vms: [ControlVm; MOST_VMS],
+}
+
+const _: () = assert!(size_of::<ControlPage>() <= 4096);
+
+impl ControlPage {
+    /// The operator wants a list of the VMs.
+    pub const LIST: u32 = 1;
+    /// The operator ends all VMs.
+    pub const QUIT: u32 = 2;
+}
