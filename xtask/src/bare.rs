@@ -25,6 +25,11 @@ impl Built {
         self.folder.join("skerry")
     }
 
+    /// The Linux program that tells when userspace began.
+    pub fn stopwatch(&self) -> PathBuf {
+        self.folder.join("linux-stopwatch")
+    }
+
     /// The guest stub of this name.
     ///
     /// # Errors
@@ -47,10 +52,23 @@ impl Built {
 /// # Errors
 /// The toolchain is missing, or the compiler refuses.
 pub fn build(install: Install) -> Result<Built> {
+    build_with(install, &[])
+}
+
+/// The same, but the hypervisor says the raw fields of every exit.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_recorder(install: Install) -> Result<Built> {
+    build_with(install, &["--features", "skerry/record"])
+}
+
+fn build_with(install: Install, features: &[&str]) -> Result<Built> {
     let toolchain = Toolchain::ensure(install)?;
     let step = say::Step::begin("building the hypervisor and the stubs for bare metal");
     let mut cargo = toolchain.cargo("build");
     cargo.args(["--release", "-p", "skerry", "-p", "guest-stubs", "--bins"]);
+    cargo.args(features);
     command::shown_output(&mut cargo)?;
     step.done("built");
     Ok(Built {

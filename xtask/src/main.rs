@@ -12,6 +12,7 @@ mod command;
 mod doctor;
 mod engine;
 mod failure;
+mod gdb;
 mod guests;
 mod image;
 mod leash;
@@ -22,6 +23,7 @@ mod packages;
 mod paths;
 mod produce;
 mod recipe;
+mod record;
 mod run;
 mod say;
 mod scenario;
@@ -58,7 +60,7 @@ enum Command {
     /// Boot Skerry on an engine and run guests side by side
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
-    /// Set up, then run the host's tests and every scenario on the engines of --on
+    /// Set up, then run the host's tests and every scenario on every engine that can run here
     Test(test::TestArgs),
     /// Measure on a real engine
     #[command(subcommand)]
@@ -71,6 +73,8 @@ enum Command {
     Build(produce::BuildArgs),
     /// Show which tools and engines are here, and what is missing
     Doctor(doctor::DoctorArgs),
+    #[command(hide = true)]
+    Record(record::RecordArgs),
     #[command(hide = true)]
     Leash(leash::LeashArgs),
 }
@@ -112,6 +116,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Image(args) => produce::image(&args),
         Command::Build(args) => produce::build(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Leash(args) => leash::become_leashed(&args),
     }
 }

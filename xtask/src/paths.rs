@@ -37,6 +37,11 @@ pub fn scenarios() -> PathBuf {
     root().join("tests/scenarios")
 }
 
+/// The recorded exits.
+pub fn recordings() -> PathBuf {
+    root().join("hypervisor/crates/manual/tests/recorded")
+}
+
 /// What was downloaded and is good for every checkout: `$XDG_CACHE_HOME/skerry`, or
 /// `~/.cache/skerry`, or the target folder where there is no home.
 pub fn cache() -> PathBuf {

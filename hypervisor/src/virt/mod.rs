@@ -5,6 +5,8 @@
 
 mod context;
 mod own_msrs;
+#[cfg(feature = "record")]
+mod record;
 mod svm;
 pub mod tables;
 mod vmx;

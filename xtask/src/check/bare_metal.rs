@@ -14,7 +14,15 @@ use super::{Options, Outcome, host};
 use crate::packages::{self, Need};
 use crate::toolchain::{TARGET, Toolchain};
 
-const PACKAGES: [&str; 4] = ["-p", "skerry", "-p", "guest-stubs"];
+/// With everything in them: the feature adds lines and takes none away.
+const PACKAGES: [&str; 6] = [
+    "-p",
+    "skerry",
+    "-p",
+    "guest-stubs",
+    "--features",
+    "skerry/record",
+];
 
 /// Clippy on the hypervisor and the stubs.
 pub(super) fn clippy(root: &Path, options: &Options) -> Result<Outcome> {

@@ -1,8 +1,12 @@
 //! One event, as a VMCS and as a VMCB record it, is the same exit.
 //!
-//! Each event is written down twice, by the two books' formats, and decoded from both.
+//! Each event is written down twice, by the two books' formats, and decoded from both. What
+//! CPUs wrote down of real events is in `recorded.rs`.
 #![allow(missing_docs)]
 
+mod common;
+
+use common::common;
 use proptest::prelude::*;
 use skerry_manual::svm::caps::Features;
 use skerry_manual::svm::{self, VmcbRead};
@@ -64,18 +68,6 @@ fn qualified(reason: u32, qualification: u64) -> Vmcs {
 
 fn informed(code: u64, information: u64) -> Vmcb {
     vmcb(code, &[(svm::field::EXIT_INFO_1, information)])
-}
-
-/// What both tell: AMD-V neither acknowledges interrupts nor tells linear addresses.
-fn common(exit: VmExit) -> VmExit {
-    match exit {
-        VmExit::HostInterrupt(_) => VmExit::HostInterrupt(None),
-        VmExit::Memory(access) => VmExit::Memory(MemoryAccess {
-            gva: None,
-            ..access
-        }),
-        other => other,
-    }
 }
 
 fn both(vmcs: &Vmcs, vmcb: &Vmcb) -> (VmExit, VmExit) {

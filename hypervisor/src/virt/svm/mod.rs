@@ -249,6 +249,8 @@ impl Vcpu {
         let vmcb = self.vmcb.view();
         let features = self.features;
         let exit = svm::decode(vmcb.read(field::EXIT_CODE), features, &vmcb);
+        #[cfg(feature = "record")]
+        super::record::svm(&exit, features, &vmcb);
         let state = &mut *self.state;
         vmcb.fill(state, svm::groups(&exit, features));
         state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);

@@ -232,6 +232,8 @@ impl Vcpu {
     fn take_exit(&mut self) -> VmExit {
         let reason = vmread(field::EXIT_REASON) as u32;
         let exit = vmx::decode(reason, &Current);
+        #[cfg(feature = "record")]
+        super::record::vmx(&exit, &Current);
         if matches!(exit, VmExit::Memory(_)) {
             self.keep_interrupted_event();
             return exit;
