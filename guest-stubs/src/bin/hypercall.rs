@@ -99,7 +99,14 @@ fn check_user_mode(report: &mut Report) {
         naked_asm!("mov eax, 2", "vmmcall", "int3")
     }
     let amd = cpu::vendor() == *b"AuthenticAMD";
-    let end = user::run(if amd { yield_by_vmmcall } else { yield_by_vmcall }, 0);
+    let end = user::run(
+        if amd {
+            yield_by_vmmcall
+        } else {
+            yield_by_vmcall
+        },
+        0,
+    );
     report.check_eq("user mode comes to its end", end.vector, trap::BP);
     #[allow(clippy::cast_possible_wrap)] // the register holds a signed result
     let result = end.rax as i64;
