@@ -1,7 +1,7 @@
 //! A stub's verdict: one sentence per claim, and the status they add up to.
 
 use crate::{console, cpu, port, println};
-use core::fmt::{Debug, LowerHex};
+use core::fmt::{self, Debug, Display, Formatter, LowerHex};
 
 /// Counts what held and what did not.
 #[derive(Debug)]
@@ -23,14 +23,14 @@ impl Report {
 
     /// Says `claim`, and whether it `holds`.
     pub fn check(&mut self, claim: &str, holds: bool) {
-        self.count(holds);
-        println!("{}: {claim}", verdict(holds));
+        let verdict = self.count(holds.into());
+        println!("{verdict}: {claim}");
     }
 
     /// Says `claim` of `subject`, and whether it `holds`.
     pub fn check_of(&mut self, subject: &str, claim: &str, holds: bool) {
-        self.count(holds);
-        println!("{}: {subject}: {claim}", verdict(holds));
+        let verdict = self.count(holds.into());
+        println!("{verdict}: {subject}: {claim}");
     }
 
     /// Says `claim`, and both values where they differ.
@@ -54,12 +54,12 @@ impl Report {
         }
     }
 
-    fn count(&mut self, holds: bool) {
-        if holds {
-            self.passed += 1;
-        } else {
-            self.failed += 1;
+    fn count(&mut self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Pass => self.passed += 1,
+            Verdict::Fail => self.failed += 1,
         }
+        verdict
     }
 
     /// Says that a claim was not asked, and why.
@@ -102,6 +102,24 @@ impl Report {
     }
 }
 
-const fn verdict(holds: bool) -> &'static str {
-    if holds { "PASS" } else { "FAIL" }
+/// Whether a claim holds.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Pass,
+    Fail,
+}
+
+impl From<bool> for Verdict {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Pass } else { Self::Fail }
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+        })
+    }
 }

@@ -4,6 +4,7 @@
 //! the same engine (`qemu/peers.toml`). The measuring is the stub `exit-cost`'s. Called by
 //! `main`.
 
+mod bare_linux;
 mod boot;
 
 use std::collections::BTreeMap;
@@ -128,15 +129,12 @@ fn peers() -> Result<BTreeMap<String, Peers>> {
     toml::from_str(&text).context("qemu/peers.toml")
 }
 
-/// The one that `run` would take, or those of `--on`: as instructions, wherever it can be.
+/// Those of `--on`, or all that can run here: as instructions, wherever it can be.
 fn engines(args: &MachineArgs) -> Result<Vec<Box<dyn Engine>>> {
     let wishes = Wishes {
         repeat: Repeat::WherePossible,
         ..args.wishes()
     };
-    if args.on.is_empty() {
-        return Ok(vec![engine::choose(&[], wishes)?]);
-    }
     engine::choose_all(&args.on, wishes)
 }
 

@@ -102,7 +102,7 @@ impl Recipe {
     /// What this engine cannot do, for people.
     pub fn grant(&mut self, wishes: Wishes) -> Result<(), String> {
         if let Some(port) = wishes.gdb_port {
-            if self.gdb_arguments.is_empty() {
+            if !self.takes_gdb() {
                 return Err("it has no stub for gdb".into());
             }
             let port = port.to_string();
@@ -123,6 +123,11 @@ impl Recipe {
                 Ok(())
             }
         }
+    }
+
+    /// Whether it has a stub for gdb.
+    pub fn takes_gdb(&self) -> bool {
+        !self.gdb_arguments.is_empty()
     }
 
     /// The most memory that all guests together can have, with an empty bundle.

@@ -1,43 +1,32 @@
 //! `cargo xtask bench boot`: what a Linux needs to its userspace, bare and on Skerry.
 //!
-//! Owns both runs and what is counted: the engine's ticks from the first instruction of the
-//! kernel's image, decompression included, until its userspace has switched off. Kernel,
-//! command line, initial RAM disk and memory are the same (`qemu/boot.toml`). Called by
-//! `bench`.
-
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+//! Owns what is counted and the table: ticks of the time-stamp counter from the first
+//! instruction of the kernel's image, decompression included, to the first of its
+//! userspace, which reads the counter itself (`guest-stubs/src/linux/stopwatch.rs`).
+//! Kernel, command line, initial RAM disk and memory are the same (`qemu/boot.toml`). The
+//! run without Skerry is `bare_linux`'s. Called by `bench`.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use skerry_manifest::VmManifest;
 
-use super::{Format, Silent};
-use crate::bundle::Packed;
-use crate::engine::{self, Engine, On};
+use super::{Format, Silent, bare_linux};
+use crate::bare::{self, Built};
+use crate::engine::{self, Engine};
 use crate::failure::Failure;
 use crate::guests::Guests;
-use crate::image::{self, LinuxImage};
-use crate::machine::{self, Machine, MachineArgs};
-use crate::packages::Need;
-use crate::paths::{self, After};
-use crate::recipe::{Filling, Recipe};
-use crate::session::{Boot, Ending};
+use crate::machine::{Machine, MachineArgs};
+use crate::manifest::{self, Source};
+use crate::paths;
 use crate::summary::grouped;
 use crate::transcript::{Keep, Transcript};
-use crate::{manifest, say, table};
+use crate::{say, table};
 
 /// Skerry's bar: ticks as a guest over ticks bare.
 const BAR: f64 = 1.25;
 /// How long either run may take.
-const LIMIT: Duration = Duration::from_secs(400);
-/// What the userspace says first.
-const MARK: &str = "userspace of ";
-/// Where the boot loader puts the kernel, and jumps to
-/// [Linux, "The Linux/x86 Boot Protocol", `pref_address` and `code32_start`, 6.1].
-const KERNEL_ENTRY: u64 = 0x100_0000;
+pub(super) const LIMIT: std::time::Duration = std::time::Duration::from_secs(400);
+/// What the userspace says before the tick it began at.
+const MARK: &str = "userspace at tsc ";
 
 /// `bench boot`'s options.
 #[derive(Debug, clap::Args)]
@@ -49,7 +38,7 @@ pub struct BootArgs {
     machine: MachineArgs,
 }
 
-/// The result.
+/// The result on one engine.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 struct Figures {
     engine: String,
@@ -57,7 +46,8 @@ struct Figures {
     skerry_ticks: u64,
     ratio: f64,
     bar: f64,
-    /// Of Skerry's: inside the guest, in the hypervisor for it, and with nothing to do.
+    /// Of Skerry's whole run, switching off included: inside the guest, in the hypervisor
+    /// for it, and with nothing to do.
     guest_tsc: u64,
     host_tsc: u64,
     idle_tsc: u64,
@@ -69,167 +59,72 @@ struct Figures {
 /// Runs the command.
 ///
 /// # Errors
-/// A run failed, or the ratio is over the bar.
+/// A run failed, or a ratio is over the bar.
 pub(super) fn run(args: &BootArgs) -> Result<()> {
-    let engine_args = with_debugger(&args.machine)?;
     let source = manifest::read(&paths::recipes().join("boot.toml"))?;
-    let vm = source
-        .manifest
-        .vms
-        .first()
-        .context("qemu/boot.toml has no VM")?;
-    let engine = machine::choose(&engine_args, engine_args.wishes(), &source)?;
-    let machine = Machine::set_up(engine, &engine_args)?;
+    source.check()?;
+    let engines = super::engines(&args.machine)?;
+    for engine in &engines {
+        engine::ensure_tools(engine.as_ref(), args.machine.install())?;
+    }
+    let built = bare::build(args.machine.install())?;
+    let figures = engines
+        .into_iter()
+        .map(|engine| measure(engine, &built, &source, &args.machine));
+    let figures = figures.collect::<Result<Vec<Figures>>>()?;
+    print(&figures, args.format)?;
+    check(&figures)
+}
+
+/// Both runs on one engine.
+fn measure(
+    engine: Box<dyn Engine>,
+    built: &Built,
+    source: &Source,
+    args: &MachineArgs,
+) -> Result<Figures> {
+    let vms = &source.manifest.vms;
+    let vm = vms.first().context("qemu/boot.toml has no VM")?;
+    let machine = Machine::with(engine, built, args);
+    let name = machine.engine.name();
     let guests = Guests {
-        built: &machine.built,
-        install: engine_args.install(),
+        built,
+        install: args.install(),
     };
-    let bare_ticks = bare(&engine_args, vm, &guests)?;
-    let on_skerry = on_skerry(&machine, &machine.pack(&source)?)?;
-    let figures = Figures::of(machine.engine.name(), bare_ticks, &on_skerry)?;
-    figures.print(args.format)?;
-    figures.check()
+    let step = say::Step::begin(format!("booting Linux on {name} without Skerry"));
+    let bare_ticks = bare_linux::ticks(name, vm, &guests, args.after())?;
+    step.done(&format!("{} ticks", grouped(bare_ticks)));
+    let step = say::Step::begin(format!("booting Linux on {name} on Skerry"));
+    let figures = Figures::of(name, bare_ticks, &vm.name, &on_skerry(&machine, source)?)?;
+    step.done(&format!("{} ticks", grouped(figures.skerry_ticks)));
+    Ok(figures)
 }
 
-/// Only Bochs tells when the boot loader hands over.
-fn with_debugger(args: &MachineArgs) -> Result<MachineArgs> {
-    if args.on.iter().any(|on| *on != On::Bochs) {
-        let why = "--on: `bench boot` counts from the boot loader's last instruction, which \
-                   only bochs can tell; leave --on out";
-        return Err(Failure::Input(why.into()).into());
-    }
-    Ok(MachineArgs {
-        on: vec![On::Bochs],
-        ..args.clone()
-    })
-}
-
-/// The ticks of the boot without Skerry.
-fn bare(args: &MachineArgs, vm: &VmManifest, guests: &Guests) -> Result<u64> {
-    let step = say::Step::begin("booting Linux without Skerry");
-    let bare = Bare {
-        engine: engine::choose(&args.on, args.wishes())?,
-        image: LinuxImage {
-            kernel: guests.bytes(&vm.kernel)?,
-            initrd: guests.bytes(vm.initrd.as_deref().unwrap_or_default())?,
-            cmdline: vm.cmdline.clone(),
-        },
-    };
-    let folder = paths::run_folder(if args.keep {
-        After::Keep
-    } else {
-        After::Remove
-    })?;
-    let base_bytes = bare.recipe().memory_mib(0, 0)? << 20;
-    let nothing = Packed {
-        bytes: Vec::new(),
-        guest_bytes: vm.memory_bytes.saturating_sub(base_bytes),
-    };
-    let boot = Boot {
-        engine: &bare,
-        hypervisor: Path::new(""),
-        packed: &nothing,
-        folder: folder.path(),
-        limit: Some(LIMIT),
-    };
+/// What Skerry and its guest said.
+fn on_skerry(machine: &Machine, source: &Source) -> Result<Transcript> {
+    let packed = machine.pack(source)?;
     let mut silent = Silent(Transcript::new(Keep::All));
-    let ending = boot.run(None, &mut silent)?;
-    let ticks = bare_ticks(&ending, &silent.0, folder.path())?;
-    step.done(&format!("{} ticks", grouped(ticks)));
-    Ok(ticks)
-}
-
-fn bare_ticks(ending: &Ending, run: &Transcript, folder: &Path) -> Result<u64> {
-    let was_up = run.lines().any(|line| line.contains(MARK));
-    if *ending != Ending::Closed || !was_up {
-        let why = format!("Linux without Skerry did not come up ({ending:?})");
-        return Err(Failure::Run(format!("{why}\n{}", run.tail(15))).into());
-    }
-    let read = |file| fs::read(folder.join(file)).with_context(|| format!("read {file}"));
-    let (output, log) = (read("engine.out")?, read("bochs.log")?);
-    let entry = entry_tick(&String::from_utf8_lossy(&output))
-        .with_context(|| format!("the boot loader jumped elsewhere than {KERNEL_ENTRY:#x}"))?;
-    let end = last_tick(&String::from_utf8_lossy(&log)).context("bochs.log has no tick")?;
-    end.checked_sub(entry)
-        .context("the run ended before it began")
-}
-
-/// Where the debugger stopped: `Next at t=123`.
-fn entry_tick(output: &str) -> Option<u64> {
-    let (_, after) = output.rsplit_once("Breakpoint 1")?;
-    let (_, tick) = after.split_once("Next at t=")?;
-    tick.split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
-}
-
-/// The tick of the log's last line that starts with one: `00000000123i[...`.
-fn last_tick(log: &str) -> Option<u64> {
-    let tick = |line: &str| line.get(..11)?.parse().ok();
-    log.lines().rev().find_map(tick)
-}
-
-/// What Skerry reported of its run.
-fn on_skerry(machine: &Machine, packed: &Packed) -> Result<Transcript> {
-    let step = say::Step::begin("booting Linux on Skerry");
-    let mut silent = Silent(Transcript::new(Keep::All));
-    let ended = machine.boot(packed, Some(LIMIT), None, &mut silent)?;
+    let ended = machine.boot(&packed, Some(LIMIT), None, &mut silent)?;
     let Silent(run) = silent;
     ended.check(&run)?;
-    step.done("");
     Ok(run)
 }
 
-/// The engine, with Linux in Skerry's place.
-struct Bare {
-    engine: Box<dyn Engine>,
-    image: LinuxImage,
-}
-
-impl Engine for Bare {
-    fn name(&self) -> &'static str {
-        self.engine.name()
-    }
-
-    fn recipe(&self) -> &Recipe {
-        self.engine.recipe()
-    }
-
-    fn recipe_mut(&mut self) -> &mut Recipe {
-        self.engine.recipe_mut()
-    }
-
-    fn needs(&self) -> &'static [Need] {
-        self.engine.needs()
-    }
-
-    fn obstacles(&self) -> Vec<String> {
-        self.engine.obstacles()
-    }
-
-    fn command(&self, filling: &Filling) -> Result<Command> {
-        image::write_linux_iso(filling.folder, &self.image)?;
-        let command = self.recipe().command(filling)?;
-        // Stop at the kernel's first instruction, say when that is, and go on.
-        let debugger = format!("lb {KERNEL_ENTRY:#x}\nc\nd 1\nc\n");
-        fs::write(filling.folder.join("commands"), debugger).context("write commands")?;
-        Ok(command)
-    }
-
-    fn log_lines(&self, folder: &Path) -> Vec<String> {
-        self.engine.log_lines(folder)
-    }
+/// What the userspace read of its time-stamp counter.
+pub(super) fn userspace_tsc<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<u64> {
+    let tsc = lines.find_map(|line| line.strip_prefix(MARK))?;
+    tsc.trim().parse().ok()
 }
 
 impl Figures {
-    fn of(engine: &str, bare_ticks: u64, run: &Transcript) -> Result<Self> {
-        let was_up = run.lines().any(|line| line.contains(MARK));
-        let (Some(vm), Some(host), true) = (run.vms.first(), &run.host, was_up) else {
+    /// A VM's counter starts at 0, with its first instruction.
+    fn of(engine: &str, bare_ticks: u64, vm: &str, run: &Transcript) -> Result<Self> {
+        let userspace = userspace_tsc(run.of_vm(vm));
+        let (Some(skerry_ticks), Some(vm), Some(host)) = (userspace, run.report_on(vm), &run.host)
+        else {
             let why = "Linux on Skerry did not come up";
             return Err(Failure::Run(format!("{why}\n{}", run.tail(15))).into());
         };
-        let skerry_ticks = host.total_tsc.saturating_sub(host.first_guest_tsc);
         Ok(Self {
             engine: engine.into(),
             bare_ticks,
@@ -243,50 +138,60 @@ impl Figures {
             first_guest_tsc: host.first_guest_tsc,
         })
     }
+}
 
-    fn print(&self, format: Format) -> Result<()> {
-        match format {
-            Format::Table => print!("{}", self.text()),
-            Format::Json => println!("{}", serde_json::to_string_pretty(self)?),
-            Format::Csv => print!("{}", super::csv(std::slice::from_ref(self))?),
-        }
-        Ok(())
+fn print(figures: &[Figures], format: Format) -> Result<()> {
+    match format {
+        Format::Table => print!("{}", text(figures)),
+        Format::Json => println!("{}", serde_json::to_string_pretty(figures)?),
+        Format::Csv => print!("{}", super::csv(figures)?),
     }
+    Ok(())
+}
 
-    fn text(&self) -> String {
-        let mut table = table::with_header(&["Debian cloud kernel, 128 MiB", "ticks"], &["ticks"]);
-        for (what, ticks) in [
-            ("bare: kernel's entry to userspace's end", self.bare_ticks),
-            ("on Skerry: the same", self.skerry_ticks),
-            ("  in the guest", self.guest_tsc),
-            ("  in the hypervisor for it", self.host_tsc),
-            ("  nothing to do", self.idle_tsc),
-            ("exits", self.exits),
-            (
-                "before it: Skerry's entry to the guest's",
-                self.first_guest_tsc,
-            ),
-        ] {
-            table.add_row([what.to_string(), grouped(ticks)]);
-        }
-        format!(
-            "{}ratio {:.3}, bar {BAR}; on {}, where a tick is an instruction or a tick of waiting\n",
-            table::text(&table),
-            self.ratio,
-            self.engine
-        )
-    }
+/// What is shown of [`Figures`], and what it is.
+type Row = (&'static str, fn(&Figures) -> String);
 
-    fn check(&self) -> Result<()> {
-        if self.ratio <= BAR {
-            return Ok(());
-        }
-        Err(Failure::Run(format!(
-            "over the bar: {:.3} is more than {BAR}",
-            self.ratio
-        ))
-        .into())
+const ROWS: [Row; 9] = [
+    ("bare: kernel's first instruction to userspace's", |of| {
+        grouped(of.bare_ticks)
+    }),
+    ("on Skerry: the same", |of| grouped(of.skerry_ticks)),
+    ("ratio", |of| format!("{:.3}", of.ratio)),
+    ("bar", |of| format!("{:.3}", of.bar)),
+    ("in the guest, its switching off included", |of| {
+        grouped(of.guest_tsc)
+    }),
+    ("in the hypervisor for it", |of| grouped(of.host_tsc)),
+    ("nothing to do", |of| grouped(of.idle_tsc)),
+    ("exits", |of| grouped(of.exits)),
+    (
+        "before it: Skerry's first instruction to the guest's",
+        |of| grouped(of.first_guest_tsc),
+    ),
+];
+
+fn text(figures: &[Figures]) -> String {
+    let engines: Vec<&str> = figures.iter().map(|of| of.engine.as_str()).collect();
+    let header = [&["Debian cloud kernel, in ticks"], &engines[..]].concat();
+    let mut table = table::with_header(&header, &engines);
+    for (what, shown) in ROWS {
+        let mut row = vec![what.to_string()];
+        row.extend(figures.iter().map(shown));
+        table.add_row(row);
     }
+    table::text(&table)
+}
+
+fn check(figures: &[Figures]) -> Result<()> {
+    let over = figures.iter().filter(|of| of.ratio > of.bar);
+    let over: Vec<String> = over
+        .map(|of| format!("{:.3} on {} is more than {}", of.ratio, of.engine, of.bar))
+        .collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Run(format!("over the bar: {}", over.join(", "))).into())
 }
 
 #[cfg(test)]
@@ -294,43 +199,44 @@ mod tests {
     use super::*;
     use skerry_manifest::report::{HostReport, VmReport};
 
-    #[test]
-    fn the_kernels_entry_is_where_the_debugger_stopped_last() {
-        let output = "Next at t=0\n(0) [0xfff0] f000:fff0\n(0) Breakpoint 1, 0x1000000 in ?? ()\n\
-                      Next at t=178223907\n(0) [0x1000000] 0010:01000000\n";
-        assert_eq!(entry_tick(output), Some(178_223_907));
-        assert_eq!(entry_tick("Next at t=0\n"), None);
-    }
-
-    #[test]
-    fn the_end_is_the_last_tick_in_the_log() {
-        let log = "00000000000i[      ] start\n01234567890p[UNMAP ] >>PANIC<< Shutdown port\n\
-                   ========================\nEvent type: PANIC\n";
-        assert_eq!(last_tick(log), Some(1_234_567_890));
-    }
-
-    fn figures(total_tsc: u64) -> Result<Figures> {
+    fn transcript(text: &str) -> Transcript {
         let mut run = Transcript::new(Keep::All);
-        run.push(b"[alpha] userspace of alpha is up\n", |_| {});
-        run.vms.push(VmReport::default());
-        run.host = Some(HostReport {
-            first_guest_tsc: 100,
-            total_tsc,
-            ..HostReport::default()
+        run.push(text.as_bytes(), |_| {});
+        run.vms.push(VmReport {
+            name: "alpha".into(),
+            ..VmReport::default()
         });
-        Figures::of("bochs", 1000, &run)
+        run.host = Some(HostReport::default());
+        run
+    }
+
+    fn figures(engine: &str, text: &str) -> Result<Figures> {
+        Figures::of(engine, 1000, "alpha", &transcript(text))
     }
 
     #[test]
-    fn skerrys_own_start_does_not_count_and_the_bar_is_inclusive() {
-        let at_the_bar = figures(1350).unwrap();
+    fn the_bar_is_inclusive_and_holds_for_each_engine() {
+        let at_the_bar = figures("bochs", "[alpha] userspace at tsc 1250\n").unwrap();
+        let over = figures("qemu-tcg", "[alpha] userspace at tsc 1260\n").unwrap();
         assert_eq!(at_the_bar.skerry_ticks, 1250);
-        assert!(at_the_bar.check().is_ok() && at_the_bar.text().contains("ratio 1.250"));
-        assert!(figures(1360).unwrap().check().is_err());
+        assert!(check(std::slice::from_ref(&at_the_bar)).is_ok());
+        let error = check(&[at_the_bar, over]).unwrap_err().to_string();
+        assert_eq!(error, "over the bar: 1.260 on qemu-tcg is more than 1.25");
+    }
+
+    #[test]
+    fn engines_stand_side_by_side() {
+        let both = ["bochs", "qemu-tcg"]
+            .map(|engine| figures(engine, "[alpha] userspace at tsc 1100\n").unwrap());
+        let text = text(&both);
+        let line = |start| text.lines().find(|line| line.starts_with(start)).unwrap();
+        assert_eq!(line("ratio").matches("1.100").count(), 2, "{text}");
+        assert!(text.lines().next().unwrap().ends_with("bochs  qemu-tcg"));
     }
 
     #[test]
     fn a_linux_that_did_not_come_up_has_no_figures() {
-        assert!(Figures::of("bochs", 1000, &Transcript::new(Keep::All)).is_err());
+        assert!(figures("bochs", "[alpha] Kernel panic\n").is_err());
+        assert!(figures("bochs", "userspace at tsc 1\n").is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Initial RAM disks with busybox, made on the fly.
+//! Initial RAM disks, made on the fly.
 //!
-//! Owns their content: a few folders, a console node, busybox under the names of its
-//! applets, and `/init`. Not compressed, because unpacking costs a guest more than
+//! Owns their content: `/init` and a console node; for a script a few folders, and busybox
+//! under the names of its applets. Not compressed, because unpacking costs a guest more than
 //! copying. Called by `guests`.
 
 use std::io::Cursor;
@@ -15,9 +15,6 @@ pub const DEMO_INIT: &str = include_str!("demo-init.sh");
 
 /// A shell on the console; leaving it switches off.
 pub const INTERACTIVE_INIT: &str = include_str!("interactive-init.sh");
-
-/// Switches off at once, so that a run is no longer than the boot.
-pub const STOPWATCH_INIT: &str = include_str!("stopwatch-init.sh");
 
 const FOLDERS: [&str; 5] = ["bin", "dev", "proc", "sys", "tmp"];
 
@@ -38,21 +35,43 @@ const CHARACTER_DEVICE: u32 = 0o020_600;
 /// # Errors
 /// The archive cannot be written.
 pub fn build(busybox: &[u8], init: &str) -> Result<Vec<u8>> {
-    let mut members: Vec<(NewcBuilder, &[u8])> = Vec::new();
-    let member = |name: &str, mode| NewcBuilder::new(name).mode(mode).nlink(1);
-    for folder in FOLDERS {
-        members.push((member(folder, FOLDER), &[]));
-    }
-    // The kernel opens it for `/init` before anything is mounted on /dev.
-    let console = member("dev/console", CHARACTER_DEVICE)
-        .rdev_major(5)
-        .rdev_minor(1);
-    members.push((console, &[]));
+    let mut members = begin(&FOLDERS);
     members.push((member("bin/busybox", PROGRAM), busybox));
     for applet in APPLETS {
         members.push((member(&format!("bin/{applet}"), SYMLINK), b"busybox"));
     }
     members.push((member("init", PROGRAM), init.as_bytes()));
+    write(members)
+}
+
+/// The archive with no more than this program in it.
+///
+/// # Errors
+/// As [`build`].
+pub fn only(init: &[u8]) -> Result<Vec<u8>> {
+    let mut members = begin(&["dev"]);
+    members.push((member("init", PROGRAM), init));
+    write(members)
+}
+
+type Member<'a> = (NewcBuilder, &'a [u8]);
+
+fn member(name: &str, mode: u32) -> NewcBuilder {
+    NewcBuilder::new(name).mode(mode).nlink(1)
+}
+
+/// The folders and the console: the kernel opens it for `/init` before anything is mounted
+/// on /dev.
+fn begin<'a>(folders: &[&str]) -> Vec<Member<'a>> {
+    let folders = folders.iter().map(|name| member(name, FOLDER));
+    let console = member("dev/console", CHARACTER_DEVICE);
+    let console = console.rdev_major(5).rdev_minor(1);
+    let empty: &[u8] = &[];
+    let all = folders.chain([console]);
+    all.map(|member| (member, empty)).collect()
+}
+
+fn write(members: Vec<Member>) -> Result<Vec<u8>> {
     let inputs = members
         .into_iter()
         .map(|(member, bytes)| (member, Cursor::new(bytes)));
@@ -85,6 +104,13 @@ mod tests {
         assert!(position("dev") < position("dev/console"));
         assert_eq!(names[position("init")].1, PROGRAM);
         assert_eq!(names[position("bin/sh")].1, SYMLINK);
+    }
+
+    #[test]
+    fn a_program_alone_gets_a_console() {
+        let names = names(&only(b"\x7fELF").unwrap());
+        let found: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(found, ["dev", "dev/console", "init"]);
     }
 
     #[test]

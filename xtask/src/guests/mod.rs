@@ -1,8 +1,9 @@
 //! Guests that nobody here wrote: Debian's cloud kernel and busybox.
 //!
 //! Owns the symbolic names that manifests may use instead of files: `debian:cloud`,
-//! `busybox:demo`, `busybox:interactive`, `busybox:stopwatch`, and `stub:NAME`. Everything is unpacked into the
-//! cache folder; nothing is installed on the host for it. Called by `bundle`.
+//! `busybox:demo`, `busybox:interactive`, `linux:stopwatch`, and `stub:NAME`. The last two are
+//! of this repository; the others are unpacked into the cache folder, and nothing is installed
+//! on the host for them. Called by `bundle`.
 
 mod debian;
 mod initramfs;
@@ -29,13 +30,13 @@ pub struct Guests<'a> {
 }
 
 /// The names with one meaning, for messages.
-const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, busybox:stopwatch, stub:NAME";
+const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, linux:stopwatch, stub:NAME";
 
 /// Whether a kernel or initrd of a manifest is a symbolic name rather than a path.
 pub fn is_symbolic(name: &str) -> bool {
     matches!(
         name.split_once(':'),
-        Some(("debian" | "busybox" | "stub", _))
+        Some(("debian" | "busybox" | "linux" | "stub", _))
     )
 }
 
@@ -50,7 +51,7 @@ impl Guests<'_> {
             Some(("debian", "cloud")) => read(&KERNEL.ensure(self.install)?.file),
             Some(("busybox", "demo")) => self.initramfs(initramfs::DEMO_INIT),
             Some(("busybox", "interactive")) => self.initramfs(initramfs::INTERACTIVE_INIT),
-            Some(("busybox", "stopwatch")) => self.initramfs(initramfs::STOPWATCH_INIT),
+            Some(("linux", "stopwatch")) => initramfs::only(&read(&self.built.stopwatch())?),
             _ => Err(
                 Failure::Input(format!("no guest is called \"{name}\"; there are: {NAMES}")).into(),
             ),
