@@ -5,16 +5,16 @@
 extern crate alloc;
 
 mod boot;
-mod console;
+mod calls;
 mod cpu;
 mod log;
+mod machine;
 mod mem;
+mod object;
 mod panic;
 mod power;
-mod run;
 mod serial;
 mod virt;
-mod vm;
 
 use bootloader_api::BootInfo;
 
@@ -28,7 +28,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     cpu::start_time();
     let free_mib = mem::statistics().free_frames >> 8;
     let ticks = cpu::tsc::now().since(started.entry);
-    let bytes = bundle.len();
+    let bytes = bundle.bytes();
     ::log::info!("booted in {ticks} ticks; {free_mib} MiB free, bundle of {bytes} bytes");
-    run::start(bundle, started)
+    machine::start(bundle, started)
 }

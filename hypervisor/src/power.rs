@@ -1,30 +1,36 @@
-//! Switching the machine off, in the way its manifest says.
+//! Switching the machine off, in the way `root` says.
 //!
-//! Owns the list of port writes; knows no engine. Before a manifest is read, and where
-//! its writes have no effect, the CPU is stopped for good.
+//! Owns the list of port writes; knows no engine. Before `root` has said it, and where its
+//! writes have no effect, the CPU is stopped for good.
 
-use alloc::vec::Vec;
+use heapless::Vec;
 
-use skerry_manifest::PortWrite;
-use spin::Once;
+use skerry_abi::OffWrite;
+use spin::Mutex;
 use x86_64::instructions::{hlt, interrupts, port::Port};
 
-static WRITES: Once<Vec<PortWrite>> = Once::new();
+/// How many writes there are at most.
+pub const MOST_WRITES: usize = 32;
 
-/// Says how this machine is switched off, once.
-pub fn install(writes: Vec<PortWrite>) {
-    WRITES.call_once(|| writes);
+static WRITES: Mutex<Vec<OffWrite, MOST_WRITES>> = Mutex::new(Vec::new());
+
+/// Says how this machine is switched off: by these writes, of which there are at most
+/// [`MOST_WRITES`].
+pub fn install(writes: &[OffWrite]) {
+    *WRITES.lock() = Vec::from_slice(writes).unwrap_or_default();
 }
 
 /// Sends all output, then switches the machine off.
 pub fn off() -> ! {
+    crate::log::print_again();
     crate::serial::flush();
     cut()
 }
 
 /// Switches the machine off; output not yet sent is lost.
 pub fn cut() -> ! {
-    for write in WRITES.get().into_iter().flatten() {
+    // Held only while `install` runs, which nothing interrupts.
+    for write in WRITES.try_lock().iter().flat_map(|writes| writes.iter()) {
         play(*write);
     }
     halt()
@@ -38,7 +44,7 @@ fn halt() -> ! {
     }
 }
 
-fn play(write: PortWrite) {
+fn play(write: OffWrite) {
     match write.width_bytes {
         1 => out(write.port, write.value as u8),
         2 => out(write.port, write.value as u16),
@@ -47,7 +53,7 @@ fn play(write: PortWrite) {
 }
 
 fn out<T: x86_64::structures::port::PortWrite>(port: u16, value: T) {
-    // SAFETY: the manifest's author says that these writes end the machine; nothing runs
+    // SAFETY: `root` says that these writes end the machine; nothing runs
     // after them.
     unsafe { Port::new(port).write(value) }
 }

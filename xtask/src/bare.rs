@@ -1,4 +1,4 @@
-//! Building what runs on bare metal: the hypervisor and the guest stubs.
+//! Building what runs on bare metal: the hypervisor, its components and the guest stubs.
 //!
 //! Owns which packages are built and where their files are. How the compiler is found is
 //! `toolchain`'s. Called by `run`, `test`, `bench`, `image` and `build`.
@@ -11,7 +11,27 @@ use anyhow::{Context, Result};
 use crate::failure::Failure;
 use crate::packages::Install;
 use crate::toolchain::Toolchain;
-use crate::{command, paths, say};
+use crate::{command, component, paths, say};
+
+/// The components: their names in a bundle, and the packages that are their programs.
+const COMPONENTS: [(&str, &str); 5] = [
+    ("root", "root"),
+    ("console", "skerry-console-component"),
+    ("vmm", "vmm"),
+    ("saboteur", "saboteur"),
+    ("prober", "prober"),
+];
+
+/// The packages that run on bare metal.
+pub fn packages() -> impl Iterator<Item = &'static str> {
+    let components = COMPONENTS.iter().map(|(_, package)| *package);
+    ["skerry", "guest-stubs"].into_iter().chain(components)
+}
+
+/// The names of the components.
+pub fn component_names() -> impl Iterator<Item = &'static str> {
+    COMPONENTS.iter().map(|(name, _)| *name)
+}
 
 /// The files of one bare-metal build.
 #[derive(Clone, Debug)]
@@ -28,6 +48,19 @@ impl Built {
     /// The Linux program that tells when userspace began.
     pub fn stopwatch(&self) -> PathBuf {
         self.folder.join("linux-stopwatch")
+    }
+
+    /// The component of this name, as a bundle carries it.
+    ///
+    /// # Errors
+    /// There is none, or its file cannot be mapped as it stands.
+    pub fn component(&self, name: &str) -> Result<Vec<u8>> {
+        let mut known = COMPONENTS.iter();
+        let found = known.find(|(known, _)| *known == name);
+        let (_, program) = found.with_context(|| format!("no component is called \"{name}\""))?;
+        let path = self.folder.join(program);
+        let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        component::stripped(&file).with_context(|| format!("component {}", path.display()))
     }
 
     /// The guest stub of this name.
@@ -47,7 +80,7 @@ impl Built {
     }
 }
 
-/// Builds the hypervisor and every stub.
+/// Builds the hypervisor, every component and every stub.
 ///
 /// # Errors
 /// The toolchain is missing, or the compiler refuses.
@@ -65,9 +98,11 @@ pub fn build_recorder(install: Install) -> Result<Built> {
 
 fn build_with(install: Install, features: &[&str]) -> Result<Built> {
     let toolchain = Toolchain::ensure(install)?;
-    let step = say::Step::begin("building the hypervisor and the stubs for bare metal");
+    let step =
+        say::Step::begin("building the hypervisor, its components and the stubs for bare metal");
     let mut cargo = toolchain.cargo("build");
-    cargo.args(["--release", "-p", "skerry", "-p", "guest-stubs", "--bins"]);
+    cargo.args(["--release", "--bins"]);
+    cargo.args(packages().flat_map(|package| ["-p", package]));
     cargo.args(features);
     command::shown_output(&mut cargo)?;
     step.done("built");

@@ -9,6 +9,7 @@ mod bench;
 mod bundle;
 mod check;
 mod command;
+mod component;
 mod doctor;
 mod engine;
 mod failure;
@@ -69,7 +70,7 @@ enum Command {
     Check(check::Options),
     /// Write a bootable ISO, and the ELF file and bundle in it, into a folder
     Image(produce::ImageArgs),
-    /// Build the hypervisor and the guest stubs for bare metal
+    /// Build the hypervisor, its components and the guest stubs for bare metal
     Build(produce::BuildArgs),
     /// Show which tools and engines are here, and what is missing
     Doctor(doctor::DoctorArgs),

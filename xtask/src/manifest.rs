@@ -26,6 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use skerry_abi::layout::MOST_VMS;
 use skerry_load::Request;
 use skerry_manifest::{Manifest, VmManifest};
 
@@ -167,11 +168,16 @@ impl Source {
     }
 
     fn check_values(&self, refusals: &mut Refusals) {
-        if self.manifest.vms.is_empty() {
-            refusals.add(
+        match self.manifest.vms.len() {
+            0 if self.manifest.root.is_none() => refusals.add(
                 &self.shown,
                 "no VM; add a [[vm]] with `name`, `memory` and `kernel`",
-            );
+            ),
+            count if count > MOST_VMS => refusals.add(
+                &self.shown,
+                format!("{count} VMs; a machine has at most {MOST_VMS}: split the manifest"),
+            ),
+            _ => {}
         }
         let mut names = BTreeSet::new();
         for (vm, places) in self.vms() {

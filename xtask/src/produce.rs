@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::image::{self, Firmware};
 use crate::machine::{self, Machine, MachineArgs};
 use crate::packages::{self, Install, Need};
+use crate::summary::size;
 use crate::{bare, manifest, paths, say};
 
 /// `build`'s options.
@@ -45,6 +46,12 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     };
     let built = bare::build(install)?;
     println!("hypervisor  {}", built.hypervisor().display());
+    for name in bare::component_names() {
+        println!(
+            "component   {name}, {}",
+            size(built.component(name)?.len() as u64)
+        );
+    }
     for name in bare::stub_names()? {
         println!("stub        {}", built.stub(&name)?.display());
     }

@@ -1,7 +1,7 @@
 //! Scenarios: what is booted for a test, and what has to come of it.
 //!
 //! Owns the schema of `tests/scenarios/*.toml`: a manifest with a title, a time limit, and
-//! what is expected of each VM. Judging is `scenario/judge`'s, what an engine is excused is
+//! what is expected of each VM; or of the component that stands in `root`'s place. Judging is `scenario/judge`'s, what an engine is excused is
 //! `scenario/defect`'s, running is `test`'s.
 
 mod defect;
@@ -15,6 +15,7 @@ use regex::Regex;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
+use crate::bare;
 use crate::failure::Failure;
 use crate::manifest::{self, Source};
 
@@ -90,6 +91,7 @@ struct Head {
     expect_failure: bool,
     #[serde(default)]
     rerun: bool,
+    root: Option<String>,
     #[serde(default)]
     vm: Vec<VmHead>,
 }
@@ -108,7 +110,14 @@ struct VmHead {
 
 /// The keys of a VM that are a scenario's.
 const VM_KEYS: [&str; 2] = ["expect", "defects"];
-const HEAD_KEYS: [&str; 5] = ["title", "timeout_s", "fail", "expect_failure", "rerun"];
+const HEAD_KEYS: [&str; 6] = [
+    "title",
+    "timeout_s",
+    "fail",
+    "expect_failure",
+    "rerun",
+    "root",
+];
 
 /// Every scenario in `folder`, by name.
 ///
@@ -139,7 +148,11 @@ fn parse(name: String, shown: &str, text: &str, folder: &Path) -> Result<Scenari
     let refuse = |error: &dyn std::fmt::Display| Failure::Input(format!("{shown}: {error}"));
     let head: Head = toml::from_str(text).map_err(|error| refuse(&error))?;
     let manifest = without_head(text).map_err(|error| refuse(&error))?;
-    let source = manifest::parse(shown, &manifest, folder)?;
+    let mut source = manifest::parse(shown, &manifest, folder)?;
+    if let Some(objection) = head.root.as_deref().and_then(unknown_component) {
+        return Err(refuse(&objection).into());
+    }
+    source.manifest.root = head.root;
     let fail: Result<Vec<Regex>, regex::Error> = head.fail.iter().map(|p| Regex::new(p)).collect();
     let mut defects = head.vm.iter().flat_map(|vm| &vm.defects);
     if let Some(objection) = defects.find_map(Defect::objection) {
@@ -161,6 +174,14 @@ fn parse(name: String, shown: &str, text: &str, folder: &Path) -> Result<Scenari
         source,
         expects: expects.collect(),
         left_out: Vec::new(),
+    })
+}
+
+fn unknown_component(name: &str) -> Option<String> {
+    let known: Vec<_> = bare::component_names().collect();
+    (!known.contains(&name)).then(|| {
+        let known = known.join(", ");
+        format!("key `root`: no component is called \"{name}\"; there are: {known}")
     })
 }
 
@@ -233,6 +254,16 @@ expect = { status = 3, contains = [\"x\"] }
             .unwrap_err()
             .to_string();
         assert!(error.contains("stauts"), "{error}");
+    }
+
+    #[test]
+    fn a_scenario_with_another_component_in_roots_place_needs_no_vm() {
+        let scenario = parsed("title = \"t\"\nroot = \"prober\"\n").unwrap();
+        scenario.source.check().unwrap();
+        assert_eq!(scenario.source.manifest.root.as_deref(), Some("prober"));
+        assert!(parsed("title = \"t\"\n").unwrap().source.check().is_err());
+        let error = parsed("title = \"t\"\nroot = \"probe\"\n").unwrap_err();
+        assert!(error.to_string().contains("root, console, vmm"), "{error}");
     }
 
     #[test]

@@ -67,10 +67,14 @@ fn row(vm: &VmReport, tsc_hz: u64) -> [String; 8] {
 }
 
 fn host_lines(host: &HostReport) -> String {
+    let lost = match host.lost_frames {
+        0 => String::new(),
+        lost => format!("skerry: {lost} frames of memory were lost: a bug, please report it\n"),
+    };
     let busy = host.total_tsc.saturating_sub(host.idle_tsc);
     format!(
         "skerry: {} on {}; image {}, resident {}\n\
-         skerry: first guest instruction after {}; ran {}, of that idle {}, busy {}\n",
+         skerry: first guest instruction after {}; ran {}, of that idle {}, busy {}\n{lost}",
         host.backend,
         host.cpu.trim(),
         size(host.image_bytes),

@@ -87,3 +87,27 @@ pub fn protect_from_user() {
         }
     }
 }
+
+/// Takes from ring 3 what it could do harm with: the vector registers, which hold a guest's
+/// values (`lend_vectors` has them for ring 0), and SYSCALL, whose target is a guest's.
+pub fn shut_out_ring3() {
+    // SAFETY: ring 0 uses neither but through `lend_vectors`.
+    unsafe { Efer::update(|efer| efer.remove(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
+    take_vectors();
+}
+
+/// Lets `act` use vector and FPU instructions.
+#[inline]
+pub fn lend_vectors<T>(act: impl FnOnce() -> T) -> T {
+    // SAFETY: CLTS allows instructions that would raise #NM; nothing else changes.
+    unsafe { core::arch::asm!("clts", options(nomem, nostack, preserves_flags)) };
+    let result = act();
+    take_vectors();
+    result
+}
+
+fn take_vectors() {
+    // SAFETY: with CR0.TS, vector and FPU instructions raise #NM; ring 0 has none outside of
+    // `lend_vectors`.
+    unsafe { Cr0::update(|cr0| cr0.insert(Cr0Flags::TASK_SWITCHED)) };
+}

@@ -1,7 +1,10 @@
 //! Segments and the task-state segment.
 //!
-//! Owns the GDT (null, 64-bit code, data, TSS) and the exception stacks' places in the
-//! TSS. `virt` reads the selectors and the TSS base for the host state of a VM.
+//! Owns the GDT (null, 64-bit code and data of ring 0 and of ring 3, TSS), the exception
+//! stacks' places in the TSS, and where the CPU puts its frame when it leaves ring 3. `virt`
+//! reads the selectors and the TSS base for the host state of a VM.
+
+use core::cell::UnsafeCell;
 
 use spin::Once;
 use x86_64::{
@@ -39,11 +42,22 @@ pub struct Selectors {
     pub code: SegmentSelector,
     /// Data and stack.
     pub data: SegmentSelector,
+    /// Ring 3's 64-bit code.
+    pub user_code: SegmentSelector,
+    /// Ring 3's stack.
+    pub user_data: SegmentSelector,
     /// Task state.
     pub tss: SegmentSelector,
 }
 
-static TSS: Once<TaskStateSegment> = Once::new();
+/// The CPU's task-state segment. It is read by the CPU at any time.
+struct Tss(UnsafeCell<TaskStateSegment>);
+
+// SAFETY: written by `tss` before it is loaded, then word by word by the one CPU there is.
+unsafe impl Sync for Tss {}
+
+static TSS: Tss = Tss(UnsafeCell::new(TaskStateSegment::new()));
+static STACKS: Once<()> = Once::new();
 static TABLES: Once<Tables> = Once::new();
 
 /// The selectors ring 0 runs with.
@@ -53,7 +67,20 @@ pub fn selectors() -> Selectors {
 
 /// Where the task-state segment is.
 pub fn tss_base() -> VirtAddr {
-    VirtAddr::from_ptr(tss())
+    VirtAddr::from_ptr(TSS.0.get())
+}
+
+/// Has the CPU put the frame of whatever interrupts ring 3 below `end`, which is 16-byte
+/// aligned.
+///
+/// # Safety
+/// There is room for a frame, for as long as ring 3 may run.
+#[inline]
+pub unsafe fn set_ring3_frame(end: u64) {
+    // SAFETY: an aligned word of a static that only the CPU reads.
+    unsafe {
+        (&raw mut (*TSS.0.get()).privilege_stack_table[0]).write_unaligned(VirtAddr::new(end));
+    }
 }
 
 /// Loads the GDT and all segment registers.
@@ -82,6 +109,8 @@ fn tables() -> &'static Tables {
         let selectors = Selectors {
             code: gdt.append(Descriptor::kernel_code_segment()),
             data: gdt.append(Descriptor::kernel_data_segment()),
+            user_data: gdt.append(Descriptor::user_data_segment()),
+            user_code: gdt.append(Descriptor::user_code_segment()),
             tss: gdt.append(Descriptor::tss_segment(tss())),
         };
         Tables { gdt, selectors }
@@ -89,15 +118,17 @@ fn tables() -> &'static Tables {
 }
 
 fn tss() -> &'static TaskStateSegment {
-    TSS.call_once(|| {
-        let mut tss = TaskStateSegment::new();
-        tss.interrupt_stack_table = core::array::from_fn(|place| match place {
+    STACKS.call_once(|| {
+        let stacks = core::array::from_fn(|place| match place {
             ist::DOUBLE_FAULT => stack::DOUBLE_FAULT.top(),
             ist::PAGE_FAULT => stack::PAGE_FAULT.top(),
             ist::NMI => stack::NMI.top(),
             ist::MACHINE_CHECK => stack::MACHINE_CHECK.top(),
             _ => VirtAddr::zero(),
         });
-        tss
-    })
+        // SAFETY: nobody else has it yet; the TSS is not loaded.
+        unsafe { (&raw mut (*TSS.0.get()).interrupt_stack_table).write_unaligned(stacks) };
+    });
+    // SAFETY: only its place is used from here on.
+    unsafe { &*TSS.0.get() }
 }

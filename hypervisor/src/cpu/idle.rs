@@ -6,7 +6,6 @@ use skerry_words::Tsc;
 use x86_64::instructions::interrupts;
 
 use super::{apic, tsc};
-use crate::serial;
 
 /// Sleeps until `deadline` or any interrupt, whichever is first; the interrupt has been
 /// served on return, and interrupts are off again. [`Tsc::NEVER`] is no deadline.
@@ -15,7 +14,6 @@ pub fn wait_until(deadline: Tsc) {
     if deadline <= now {
         return;
     }
-    let deadline = deadline.min(output_deadline(now));
     if deadline != Tsc::NEVER {
         apic::arm(deadline);
     }
@@ -33,14 +31,4 @@ pub fn take_interrupts() {
     // STI takes effect after the instruction that follows it.
     x86_64::instructions::nop();
     interrupts::disable();
-}
-
-/// A look at unsent output every millisecond, for machines where COM1's interrupt line is
-/// not wired to the 8259; where it is, its interrupt is earlier.
-fn output_deadline(now: Tsc) -> Tsc {
-    if serial::is_drained() {
-        Tsc::NEVER
-    } else {
-        now.after(tsc::hz() >> 10)
-    }
 }

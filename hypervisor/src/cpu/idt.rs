@@ -1,23 +1,26 @@
 //! The interrupt table and the 256 stubs behind it.
 //!
 //! Owns the assembly between the CPU's interrupt frame and [`TrapFrame`]: each stub makes
-//! the stack look the same whether or not the vector has an error code, saves the
-//! general-purpose registers and calls `trap::enter`.
+//! the stack look the same whether or not the vector has an error code and saves the
+//! general-purpose registers. What came from ring 0 goes to `trap::enter` and back; what came
+//! from ring 3 has its frame where `ring3::enter` wants it, and that returns.
 
 use core::arch::global_asm;
 
 use spin::Once;
 use x86_64::structures::DescriptorTablePointer;
 
+use skerry_abi::CALL_VECTOR;
+
 use super::{
     gdt::{self, ist},
-    trap,
+    ring3, trap,
 };
 
 /// What a stub leaves on the stack, lowest address first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub(super) struct TrapFrame {
+pub struct TrapFrame {
     /// R15 down to R8, RDI, RSI, RBP, RBX, RDX, RCX, RAX.
     pub(super) registers: [u64; 15],
     pub(super) vector: u64,
@@ -51,7 +54,6 @@ trap_stubs:
     .endr
 
 trap_common:
-    cld
     push rax
     push rcx
     push rdx
@@ -67,6 +69,10 @@ trap_common:
     push r13
     push r14
     push r15
+    test byte ptr [rsp + 144], 3
+    jnz trap_from_ring3
+trap_in_ring0:
+    cld
     mov rdi, rsp
     call {enter}
     pop r15
@@ -86,8 +92,31 @@ trap_common:
     pop rax
     add rsp, 16
     iretq
+
+    # Interrupts, calls and most exceptions have written their frame in its place. A page
+    # fault, on a stack of its own, is copied there; what may come anywhere is ring 0's.
+trap_from_ring3:
+    cmp qword ptr [rsp + 120], 32
+    jb 3f
+2:
+    jmp {left}
+3:
+    mov eax, (1 << 2) | (1 << 8) | (1 << 18)
+    mov ecx, [rsp + 120]
+    bt eax, ecx
+    jc trap_in_ring0
+    cmp qword ptr [rsp + 120], 14
+    jne 2b
+    cld
+    mov rsi, rsp
+    mov rdi, [rip + {frame}]
+    mov ecx, 22
+    rep movsq
+    jmp 2b
 "#,
     enter = sym trap::enter,
+    left = sym ring3::left,
+    frame = sym ring3::FRAME,
 );
 
 unsafe extern "C" {
@@ -108,7 +137,7 @@ pub(super) fn load() {
     unsafe { x86_64::instructions::tables::lidt(&pointer) };
 }
 
-/// A present 64-bit interrupt gate to the vector's stub
+/// A present 64-bit interrupt gate to the vector's stub; ring 3 may use that of a call alone
 /// `[SDM 3A, "64-Bit Mode IDT", ed. 085]`.
 fn gate(vector: u64) -> u128 {
     let stub = u128::from((&raw const STUBS) as u64 + vector * STUB_BYTES);
@@ -120,7 +149,12 @@ fn gate(vector: u64) -> u128 {
         18 => ist::MACHINE_CHECK + 1,
         _ => 0,
     } as u128;
-    (stub & 0xffff) | selector << 16 | stack << 32 | 0x8e << 40 | (stub >> 16) << 48
+    let rights = if vector == u64::from(CALL_VECTOR) {
+        0xee
+    } else {
+        0x8e
+    };
+    (stub & 0xffff) | selector << 16 | stack << 32 | rights << 40 | (stub >> 16) << 48
 }
 
 const _: () = assert!(size_of::<TrapFrame>() == 22 * 8);

@@ -15,10 +15,11 @@ const FRAME_QWORDS: usize = 512;
 pub fn zero_frame(frame: HostFrame) {
     let at = super::pointer(frame.start());
     // SAFETY: a frame is RAM, mapped writable in the direct map; whoever holds it may
-    // overwrite it. XMM0 is put back before anybody can look; CR4.OSFXSR is on since
-    // `cpu::features`, CR0.TS and EM are off.
+    // overwrite it. XMM0 is put back before anybody can look; CR4.OSFXSR is on and EM off since
+    // `cpu::features`. CR0.TS, which keeps ring 3 from XMM0, is off in between and on again.
     unsafe {
         asm!(
+            "clts",
             "sub rsp, 16",
             "movups [rsp], xmm0",
             "pxor xmm0, xmm0",
@@ -29,7 +30,11 @@ pub fn zero_frame(frame: HostFrame) {
             ".endr",
             "movups xmm0, [rsp]",
             "add rsp, 16",
+            "mov {cr0}, cr0",
+            "or {cr0}, 8",
+            "mov cr0, {cr0}",
             at = in(reg) at,
+            cr0 = out(reg) _,
         );
     }
 }

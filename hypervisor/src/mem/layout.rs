@@ -1,9 +1,11 @@
 //! Ring 0's address space: who lives where.
 //!
 //! Owns the fixed addresses and the image's section bounds, which the linker script
-//! defines. Nothing is mapped below the upper half.
+//! defines. Below the upper half are components (`skerry_abi::layout`).
 
 use core::ops::Range;
+
+pub use skerry_abi::layout::USER_END;
 
 /// Where physical address 0 would be; RAM is mapped from here on, never executable.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;

@@ -6,21 +6,23 @@
 
 pub mod bytes;
 mod frames;
-pub mod guest;
 mod heap;
 pub mod layout;
 mod owned;
 mod run;
+mod space;
 mod tables;
 
 use bootloader_api::BootInfo;
-use skerry_words::Hpa;
+use skerry_frames::Span;
+use skerry_words::{Hpa, PAGE_BYTES};
 
 pub use frames::{
     allocate, allocate_gib, allocate_large, allocate_zeroed, free, free_large, statistics,
 };
 pub use owned::OwnedFrame;
 pub use run::OwnedRun;
+pub use space::{Exhausted, Space};
 pub use tables::map_device;
 
 /// Where `at`, which must be RAM, is mapped.
@@ -50,14 +52,50 @@ pub fn usage() -> Usage {
     }
 }
 
+/// Frames that are nobody's; ring 0's heap and tables count as such, since they grow as they
+/// like and are nobody's gain or loss.
+pub fn free_frames() -> u64 {
+    let own_bytes = tables::bytes() + heap::bytes();
+    statistics().free_frames + own_bytes / PAGE_BYTES
+}
+
+/// Copies memory out.
+///
+/// # Safety
+/// `from` and the `into.len()` bytes after it are RAM in the direct map, which others may change
+/// at any time.
+pub unsafe fn read(from: Hpa, into: &mut [u8]) {
+    // SAFETY: by the caller's promise; a buffer of ours is on the stack or the heap.
+    unsafe { core::ptr::copy_nonoverlapping(pointer(from), into.as_mut_ptr(), into.len()) };
+}
+
+/// Copies into memory.
+///
+/// # Safety
+/// As for [`read`], and nothing of ring 0's own is there.
+pub unsafe fn write(to: Hpa, from: &[u8]) {
+    // SAFETY: as in `read`.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), pointer(to), from.len()) };
+}
+
+/// Drops the CPU's translation of one page.
+fn flush_page(at: u64) {
+    x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(at));
+}
+
 /// Takes over memory: frames from the map in `boot`, our own page tables, the heap.
-/// Returns the bundle. `boot` may be unmapped afterwards.
-pub fn start(boot: &'static mut BootInfo) -> &'static [u8] {
+/// Returns where the bundle is. `boot` may be unmapped afterwards.
+pub fn start(boot: &'static mut BootInfo) -> Span {
     crate::cpu::features::protect_memory();
     let bundle = tables::bundle_span(boot);
     frames::start(&boot.memory_regions);
     tables::start(&boot.memory_regions, bundle);
     crate::cpu::features::protect_from_user();
     heap::start();
-    tables::bundle_bytes(bundle)
+    bundle
+}
+
+/// The bundle's bytes.
+pub fn bundle_bytes(span: Span) -> &'static [u8] {
+    tables::bundle_bytes(span)
 }

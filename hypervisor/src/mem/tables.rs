@@ -123,6 +123,29 @@ pub fn map_device(at: Hpa, bytes: u64) -> *mut u8 {
     (layout::DEVICES + at.0) as *mut u8
 }
 
+/// The root of ring 0's own tables, without a lower half.
+pub(super) fn root() -> HostFrame {
+    with_space(|space| {
+        let top = VirtAddr::from_ptr(space.tables.level_4_table()).as_u64() - layout::DIRECT_MAP;
+        Hpa(top).frame()
+    })
+}
+
+/// The root of the tables the CPU uses.
+pub(super) fn current_root() -> HostFrame {
+    Hpa(Cr3::read().0.start_address().as_u64()).frame()
+}
+
+/// Makes the CPU use the tables with this root.
+pub(super) fn use_root(root: HostFrame) {
+    if current_root() == root {
+        return;
+    }
+    let frame = PhysFrame::containing_address(PhysAddr::new(root.start().0));
+    // SAFETY: the upper half of all tables is the same, and ring 0 uses no other.
+    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+}
+
 fn with_space<T>(change: impl FnOnce(&mut Space) -> T) -> T {
     match SPACE.lock().as_mut() {
         Some(space) => change(space),

@@ -1,10 +1,11 @@
 //! The CPU state no VM control structure switches: FPU and vectors, debug registers, the
-//! system-call MSRs, CR2.
+//! system-call MSRs, and CR2, of which the shared page has the copy.
 //!
 //! Owns one copy of it for each vCPU that is not on the CPU. The hypervisor is built without
 //! FPU or vector instructions and uses none of these MSRs, so while one VM runs nothing
 //! is copied at all: the price is paid when the CPU changes to another VM, and no value of
-//! one ever reaches the next. Called by `Vcpu::load` and `Vcpu::unload`.
+//! one ever reaches the next. What a VMM sets is made harmless first: it may not make ring 0
+//! fault. Called by `Vcpu::load` and `Vcpu::unload`.
 
 use crate::cpu;
 use crate::mem::OwnedFrame;
@@ -72,6 +73,8 @@ impl Switch {
 pub struct Context {
     switch: Switch,
     area: OwnedFrame,
+    xcr0: u64,
+    msrs: [u64; MSRS.len()],
     debug: [u64; 5],
 }
 
@@ -82,15 +85,19 @@ impl Context {
         let mut context = Self {
             switch,
             area,
+            xcr0: 1,
+            msrs: [0; MSRS.len()],
             debug: [0; 5],
         };
-        context.reset();
+        context.reset(&GuestState::at_reset());
         Some(context)
     }
 
-    /// The state at RESET: FCW 37Fh as FNINIT leaves it, MXCSR 1F80h
+    /// The state at RESET, but for what `state` says: FCW 37Fh as FNINIT leaves it, MXCSR 1F80h
     /// `[SDM 3A, "Processor State After Reset", ed. 085]`.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, state: &GuestState) {
+        self.xcr0 = self.permitted_xcr0(state.xcr0).unwrap_or(1);
+        self.msrs = harmless_msrs(state.system_msrs);
         let bytes = self.area.bytes();
         bytes.fill(0);
         bytes[0..2].copy_from_slice(&0x37f_u16.to_le_bytes());
@@ -101,27 +108,46 @@ impl Context {
     }
 
     /// Puts the copy on the CPU.
-    pub fn load(&mut self, state: &GuestState) {
-        self.load_extended();
-        self.set_xcr0(state.xcr0);
-        let all = MSRS.iter().zip(state.system_msrs);
+    pub fn load(&mut self) {
+        cpu::features::lend_vectors(|| self.load_extended());
+        self.write_xcr0_if_any(self.xcr0);
+        let all = MSRS.iter().zip(self.msrs);
         for (index, value) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
-            // SAFETY: the guest's own values, which WRMSR in the guest accepted.
+            // SAFETY: the guest's own values, which WRMSR in the guest accepted, or those of
+            // `harmless_msrs`.
             unsafe { cpu::msr::write(*index, value) };
         }
         write_debug(&self.debug);
-        write_cr2(state.cr2);
     }
 
     /// Takes the CPU's state into the copy.
-    pub fn unload(&mut self, state: &mut GuestState) {
-        self.save_extended();
-        let all = state.system_msrs.iter_mut().zip(MSRS);
+    pub fn unload(&mut self) {
+        self.xcr0 = self.xcr0(self.xcr0);
+        cpu::features::lend_vectors(|| self.save_extended());
+        let all = self.msrs.iter_mut().zip(MSRS);
         for (slot, index) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
             *slot = cpu::msr::read(index);
         }
         self.debug = read_debug();
-        state.cr2 = read_cr2();
+    }
+
+    /// The set, if this CPU's XSETBV takes it
+    /// `[SDM 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features", ed. 085]`.
+    fn permitted_xcr0(&self, value: u64) -> Option<u64> {
+        const X87: u64 = 1;
+        const SSE: u64 = 1 << 1;
+        const AVX: u64 = 1 << 2;
+        const AVX512: u64 = 7 << 5;
+        let all = self.switch.xcr0?;
+        let avx = value & AVX == 0 || value & SSE != 0;
+        let avx512 = value & AVX512 == 0 || value & (AVX512 | AVX) == AVX512 | AVX;
+        (value & !all == 0 && value & X87 != 0 && avx && avx512).then_some(value)
+    }
+
+    fn write_xcr0_if_any(&self, value: u64) {
+        if self.switch.xcr0.is_some() {
+            write_xcr0(value);
+        }
     }
 
     /// The XCR0 of the guest that is on the CPU; `none` where there is no such register.
@@ -133,15 +159,16 @@ impl Context {
         }
     }
 
-    /// Makes the guest's XCR0 the CPU's, after an XSETBV was granted.
+    /// Makes the guest's XCR0 the CPU's, after an XSETBV was granted. What the CPU would not
+    /// take changes nothing.
     pub fn set_xcr0(&self, value: u64) {
-        if self.switch.xcr0.is_some() {
+        if let Some(value) = self.permitted_xcr0(value) {
             write_xcr0(value);
         }
     }
 
-    /// Makes the guest's CR2 the CPU's, after the VMM has changed it. Otherwise it stays
-    /// there while the guest is loaded: the host takes no page faults.
+    /// Makes the guest's CR2 the CPU's: after the VMM has changed it, or the VMM's own page
+    /// fault has.
     pub fn set_cr2(&self, value: u64) {
         write_cr2(value);
     }
@@ -181,6 +208,21 @@ impl Context {
     }
 }
 
+/// Values that WRMSR takes: canonical addresses, 32-bit masks.
+fn harmless_msrs(values: [u64; MSRS.len()]) -> [u64; MSRS.len()] {
+    let canonical = |address: u64| ((address << 16).cast_signed() >> 16).cast_unsigned();
+    let [star, long, compatible, mask, gs, aux] = values;
+    let low = |value: u64| value & u64::from(u32::MAX);
+    [
+        star,
+        canonical(long),
+        canonical(compatible),
+        low(mask),
+        canonical(gs),
+        low(aux),
+    ]
+}
+
 fn read_xcr0() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: CR4.OSXSAVE is on; reading XCR0 has no effect.
@@ -199,15 +241,8 @@ fn write_xcr0(value: u64) {
     }
 }
 
-fn read_cr2() -> u64 {
-    let value: u64;
-    // SAFETY: reading CR2 has no effect.
-    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack)) };
-    value
-}
-
 fn write_cr2(value: u64) {
-    // SAFETY: CR2 is read by page-fault handlers only, and the host's ends in a panic.
+    // SAFETY: CR2 is read after a page fault only, which sets it.
     unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack)) };
 }
 

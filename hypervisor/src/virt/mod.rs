@@ -7,6 +7,7 @@ mod context;
 mod own_msrs;
 #[cfg(feature = "record")]
 mod record;
+mod state_page;
 mod svm;
 pub mod tables;
 mod vmx;
@@ -14,8 +15,7 @@ mod vmx;
 use crate::cpu;
 use core::fmt;
 use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
-use skerry_vmm::GuestAbilities;
-use skerry_words::{GuestState, Tsc, VmExit};
+use skerry_words::{GuestState, Hpa, Tsc, VmExit};
 
 pub use own_msrs::TscAux;
 
@@ -95,8 +95,16 @@ impl Backend {
         }
     }
 
-    /// What guests can execute on it beyond what CPUID tells.
-    pub fn abilities(&self) -> GuestAbilities {
+    /// Its number in the machine's record.
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Vmx(_) => 1,
+            Self::Svm(_) => 2,
+        }
+    }
+
+    /// What guests can execute on it beyond what CPUID tells: bit 0 RDTSCP, bit 1 INVPCID.
+    pub fn abilities(&self) -> u32 {
         match self {
             Self::Vmx(vmx) => vmx.abilities(),
             Self::Svm(svm) => svm.abilities(),
@@ -120,28 +128,20 @@ impl Backend {
         }
     }
 
-    /// A vCPU with the number `index` that runs on `stage`; `None` without frames.
+    /// A vCPU with the number `index` that runs on `stage`, and whose exits go on in the
+    /// address space of `host_cr3`; `None` without frames.
     ///
     /// # Panics
     /// If `stage` is another backend's.
-    pub fn new_vcpu(&self, index: u16, stage: &Stage, permitted: Permitted) -> Option<Vcpu> {
+    pub fn new_vcpu(&self, index: u16, stage: &Stage, host_cr3: u64) -> Option<Vcpu> {
         match (self, stage) {
             (Self::Vmx(vmx), Stage::Ept(stage)) => {
-                vmx::Vcpu::new(vmx, index, stage, permitted).map(Vcpu::Vmx)
+                vmx::Vcpu::new(vmx, index, stage, host_cr3).map(Vcpu::Vmx)
             }
             (Self::Svm(svm), Stage::Npt(stage)) => svm::Vcpu::new(svm, index, stage).map(Vcpu::Svm),
             (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
         }
     }
-}
-
-/// The control-register bits a guest changes without an exit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Permitted {
-    /// Of CR0.
-    pub cr0: u64,
-    /// Of CR4.
-    pub cr4: u64,
 }
 
 impl Vcpu {
@@ -151,6 +151,32 @@ impl Vcpu {
         match self {
             Self::Vmx(vcpu) => &mut vcpu.state,
             Self::Svm(vcpu) => &mut vcpu.state,
+        }
+    }
+
+    /// The frame of that page.
+    pub fn state_page(&self) -> Hpa {
+        match self {
+            Self::Vmx(vcpu) => vcpu.state.start(),
+            Self::Svm(vcpu) => vcpu.state.start(),
+        }
+    }
+
+    /// Which bits of CR0 and CR4 the guest may change without an exit.
+    pub fn permit(&mut self, cr0: u64, cr4: u64) {
+        match self {
+            Self::Vmx(vcpu) => vcpu.permit(cr0, cr4),
+            // A VMCB intercepts registers, not bits: all writes exit.
+            Self::Svm(_) => {}
+        }
+    }
+
+    /// Something else has changed CR2.
+    pub fn cr2_is_lost(&mut self) {
+        match self {
+            Self::Vmx(vcpu) => vcpu.cr2_is_lost(),
+            // The CPU switches it, with the VMCB.
+            Self::Svm(_) => {}
         }
     }
 
@@ -192,15 +218,14 @@ impl Vcpu {
         }
     }
 
-    /// Everything as at power-on, with `state` to start from and other second-stage tables.
-    /// It must not be loaded.
+    /// Everything as at power-on, with what the page says to start from. It must not be loaded.
     ///
     /// # Panics
     /// If `stage` is another backend's.
-    pub fn reset(&mut self, state: &GuestState, stage: &Stage) {
+    pub fn reset(&mut self, stage: &Stage) {
         match (self, stage) {
-            (Self::Vmx(vcpu), Stage::Ept(stage)) => vcpu.reset(state, stage),
-            (Self::Svm(vcpu), Stage::Npt(stage)) => vcpu.reset(state, stage),
+            (Self::Vmx(vcpu), Stage::Ept(stage)) => vcpu.reset(stage),
+            (Self::Svm(vcpu), Stage::Npt(stage)) => vcpu.reset(stage),
             (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
         }
     }

@@ -1,8 +1,8 @@
 //! Clippy and rustdoc on the packages that run on bare metal.
 //!
-//! Owns their names and what is done where the bare-metal toolchain is not to be had: they
-//! are then checked as if for the host, and the note says so. Which toolchain it is,
-//! `toolchain` decides; what is missing is installed as `run` and `test` do it. Called by
+//! Owns what is done where the bare-metal toolchain is not to be had: they
+//! are then checked as if for the host, and the note says so. Which packages these are, `bare`
+//! knows, and which toolchain it is, `toolchain` decides; what is missing is installed as `run` and `test` do it. Called by
 //! `check`.
 
 use std::path::Path;
@@ -11,20 +11,19 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Options, Outcome, host};
+use crate::bare;
 use crate::packages::{self, Need};
 use crate::toolchain::{TARGET, Toolchain};
 
 /// With everything in them: the feature adds lines and takes none away.
-const PACKAGES: [&str; 6] = [
-    "-p",
-    "skerry",
-    "-p",
-    "guest-stubs",
-    "--features",
-    "skerry/record",
-];
+const FEATURES: [&str; 2] = ["--features", "skerry/record"];
 
-/// Clippy on the hypervisor and the stubs.
+fn packages() -> impl Iterator<Item = &'static str> {
+    let packages = bare::packages().flat_map(|package| ["-p", package]);
+    packages.chain(FEATURES)
+}
+
+/// Clippy on them.
 pub(super) fn clippy(root: &Path, options: &Options) -> Result<Outcome> {
     let toolchain = Toolchain::ensure(options.install()).and_then(|found| {
         if found == Toolchain::Debian {
@@ -40,7 +39,7 @@ pub(super) fn clippy(root: &Path, options: &Options) -> Result<Outcome> {
         let (mut command, looked_at) = cargo(root, "clippy", toolchain);
         command
             .args(["--quiet", "--keep-going", "--lib", "--bins"])
-            .args(PACKAGES)
+            .args(packages())
             .args(["--", "-Dwarnings"]);
         return host::judge(&mut command, &looked_at);
     }
@@ -49,7 +48,7 @@ pub(super) fn clippy(root: &Path, options: &Options) -> Result<Outcome> {
     ))
 }
 
-/// rustdoc on the hypervisor and the stubs.
+/// rustdoc on them.
 pub(super) fn docs(root: &Path, options: &Options) -> Result<Outcome> {
     let toolchain = Toolchain::ensure(options.install());
     let (mut command, looked_at) = cargo(root, "doc", toolchain);
@@ -60,7 +59,7 @@ pub(super) fn docs(root: &Path, options: &Options) -> Result<Outcome> {
             "--no-deps",
             "--document-private-items",
         ])
-        .args(PACKAGES);
+        .args(packages());
     host::judge(command.env("RUSTDOCFLAGS", "-Dwarnings"), &looked_at)
 }
 
@@ -70,7 +69,7 @@ fn cargo(root: &Path, subcommand: &str, toolchain: Result<Toolchain>) -> (Comman
     match toolchain {
         Ok(toolchain) => (
             toolchain.cargo(subcommand),
-            format!("skerry and guest-stubs for {TARGET}"),
+            format!("{} packages for {TARGET}", bare::packages().count()),
         ),
         Err(error) => {
             let mut command = host::cargo(root);

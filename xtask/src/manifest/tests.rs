@@ -86,6 +86,7 @@ page_size = "4K"
 mmio_uart = true
 rtc = 2000-01-01T00:00:01
 background = true
+monitor = "saboteur"
 "#;
     let source = Desk::new().parse(text).unwrap();
     let expected = VmManifest {
@@ -102,6 +103,7 @@ background = true
         mmio_uart: true,
         rtc_unix_seconds: 946_684_801,
         background: true,
+        monitor: Some("saboteur".into()),
     };
     assert_eq!(source.manifest.vms, [expected]);
     assert_eq!(source.manifest.attach.as_deref(), Some("alpha"));
@@ -161,6 +163,33 @@ fn a_value_of_another_type_is_refused_at_its_key() {
         let place = format!("my.toml:6:1: vm \"alpha\": key `{key}`: ");
         assert_one(&Desk::new().refusals(&good_with(line)), &place, reason);
     }
+}
+
+#[test]
+fn a_monitor_that_no_component_is_is_refused_with_those_that_there_are() {
+    let refusals = Desk::new().refusals(&good_with("monitor = \"qemu\""));
+    let place = "my.toml:6:1: vm \"alpha\": key `monitor`: no component \"qemu\"";
+    assert_one(&refusals, place, "there are: vmm, saboteur");
+}
+
+#[test]
+fn a_command_line_too_long_for_a_vmms_start_page_is_refused() {
+    let line = format!("cmdline = \"{}\"", "x".repeat(3073));
+    let place = "my.toml:6:1: vm \"alpha\": key `cmdline`: a command line of 3073 bytes";
+    assert_one(&Desk::new().refusals(&good_with(&line)), place, "3072");
+}
+
+#[test]
+fn more_vms_than_a_machine_has_are_refused() {
+    let vm = |number| GOOD.replace("alpha", &format!("vm-{number}"));
+    let text = |count| (0..count).map(vm).collect::<String>();
+    let desk = Desk::new();
+    desk.parse(&text(128)).unwrap().check().unwrap();
+    assert_one(
+        &desk.refusals(&text(129)),
+        "my.toml: 129 VMs",
+        "at most 128",
+    );
 }
 
 #[test]

@@ -38,6 +38,7 @@ struct VmText {
     rtc: Option<Clock>,
     #[serde(default)]
     background: bool,
+    monitor: Option<String>,
 }
 
 impl VmText {
@@ -54,6 +55,7 @@ impl VmText {
             mmio_uart: self.mmio_uart,
             rtc_unix_seconds: self.rtc.map_or(defaults.rtc_unix_seconds, |clock| clock.0),
             background: self.background,
+            monitor: self.monitor,
             ..defaults
         }
     }

@@ -14,11 +14,49 @@ pub type Objection = (Option<String>, String);
 
 /// Everything about a run that is not as the scenario expects.
 pub fn objections(scenario: &Scenario, run: &Transcript) -> Vec<Objection> {
-    scenario
-        .expects
-        .iter()
-        .flat_map(|expected| of_vm(expected, run))
+    let of_vms = scenario.expects.iter().flat_map(|vm| of_vm(vm, run));
+    let of_rest = match &scenario.source.manifest.root {
+        Some(other) => of_component(other, run),
+        None => of_host(run),
+    };
+    of_vms
+        .chain(of_rest.into_iter().map(|text| (None, text)))
         .collect()
+}
+
+/// What the hypervisor says of itself: whatever the VMs do, all memory comes back.
+fn of_host(run: &Transcript) -> Vec<String> {
+    let lost = match &run.host {
+        Some(host) => host.lost_frames,
+        None => return vec!["the hypervisor reported nothing about itself".into()],
+    };
+    match lost {
+        0 => Vec::new(),
+        1.. => vec![format!("{lost} frames of memory were lost")],
+        _ => vec![format!(
+            "{} frames were given back twice",
+            lost.unsigned_abs()
+        )],
+    }
+}
+
+/// What the lines of its checks that passed and failed begin with, of a component in `root`'s
+/// place.
+const CHECKS: [&str; 2] = ["skerry: PASS: ", "skerry: FAIL: "];
+
+/// A component in `root`'s place judges by itself: every check it tells of has to pass, and
+/// one at least is told of.
+fn of_component(name: &str, run: &Transcript) -> Vec<String> {
+    let [passed, failed] = CHECKS.map(|mark| run.lines().filter(move |l| l.starts_with(mark)));
+    let mut found: Vec<String> = failed.map(String::from).collect();
+    if passed.count() == 0 {
+        found.push(format!("{name} told of no check that passed"));
+    }
+    match run.end.map_or(0, |end| end.status) {
+        0 => {}
+        status => found.push(format!("{name} ended with status {status}")),
+    }
+    found
 }
 
 fn of_vm(expected: &VmExpect, run: &Transcript) -> Vec<Objection> {
@@ -141,6 +179,7 @@ mod tests {
     use super::*;
     use crate::scenario::parse;
     use crate::transcript::Keep;
+    use skerry_manifest::report::{HostReport, Report};
     use std::path::Path;
 
     const SCENARIO: &str = r#"
@@ -166,15 +205,49 @@ expect = { stop = "halted", contains = ["yes"], absent = ["no"], restarts = 0 }
             exits: [("cpuid".to_string(), cpuid)].into(),
             ..VmReport::default()
         };
-        format!("{}\n", skerry_manifest::report::Report::Vm(report))
+        format!("{}\n", Report::Vm(report))
     }
 
-    fn judged(text: &str) -> Vec<String> {
-        let scenario = parse("s".into(), "s.toml", SCENARIO, Path::new("")).unwrap();
+    fn host(lost_frames: i64) -> String {
+        let report = HostReport {
+            lost_frames,
+            ..HostReport::default()
+        };
+        format!("{}\n", Report::Host(report))
+    }
+
+    fn judged_by(scenario: &str, text: &str) -> Vec<String> {
+        let scenario = parse("s".into(), "s.toml", scenario, Path::new("")).unwrap();
         objections(&scenario, &run(text))
             .into_iter()
             .map(|(_, text)| text)
             .collect()
+    }
+
+    /// Judges a run in which no memory was lost.
+    fn judged(text: &str) -> Vec<String> {
+        judged_by(SCENARIO, &format!("{text}{}", host(0)))
+    }
+
+    #[test]
+    fn lost_frames_are_an_objection_in_every_scenario() {
+        let well = format!("[a] yes\n{}", report("halted", 0, 1));
+        let with = |host: &str| judged_by(SCENARIO, &format!("{well}{host}"));
+        assert_eq!(with(&host(0)), [""; 0]);
+        assert_eq!(with(&host(3)), ["3 frames of memory were lost"]);
+        assert_eq!(with(&host(-1)), ["1 frames were given back twice"]);
+        assert_eq!(with("")[0], "the hypervisor reported nothing about itself");
+    }
+
+    #[test]
+    fn a_component_in_roots_place_is_judged_by_its_checks_and_its_status() {
+        let judged = |text: &str| judged_by("title = \"t\"\nroot = \"prober\"\n", text);
+        let (pass, fail) = ("skerry: PASS: one\n", "skerry: FAIL: two\n");
+        let end = |status| format!("@skerry end {{\"status\":{status}}}\n");
+        assert_eq!(judged(&format!("{pass}{}", end(0))), [""; 0]);
+        let found = judged(&format!("{pass}{fail}{}", end(1)));
+        assert_eq!(found, ["skerry: FAIL: two", "prober ended with status 1"]);
+        assert_eq!(judged(&end(0)), ["prober told of no check that passed"]);
     }
 
     #[test]
@@ -204,7 +277,8 @@ expect = { stop = "halted", contains = ["yes"], absent = ["no"], restarts = 0 }
         );
         let scenario = parse("s".into(), "s.toml", &text, Path::new("")).unwrap();
         let objections_to = |engine, lines: &str| {
-            let run = run(&format!("[a] yes\n{lines}{}", report("halted", 0, 1)));
+            let report = report("halted", 0, 1);
+            let run = run(&format!("[a] yes\n{lines}{report}{}", host(0)));
             objections(&scenario.on(engine), &run).len()
         };
         let both = "[a] FAIL: one\n[a] FAIL: two\n";

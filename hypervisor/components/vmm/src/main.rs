@@ -1,3 +1,167 @@
+//! The monitor of one VM: loads its image, runs its guest, answers its exits, to the end.
+//!
+//! Owns the system calls behind [`Ring0`] and the way to an end. What it does between them is
+//! `lib.rs`. Started by `root`, once for each life of a VM; it has its guest's memory, its own
+//! pages, two handles, and nothing else.
 #![cfg_attr(target_os = "none", no_std, no_main)]
-#[cfg(not(target_os = "none"))]
-fn main() {}
+#![forbid(unsafe_code)]
+
+use core::arch::x86_64::__cpuid_count;
+use core::fmt;
+use skerry_abi::{Refused, StartPage, VERSION, VmPage, layout, own};
+use skerry_component::pages::{self, StatePage};
+use skerry_component::{GuestWindow, calls, clock, component};
+use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
+use skerry_words::{GuestState, MonitorEnd, StateGroups, StopReason, Tsc};
+use vmm::console::Console;
+use vmm::{Monitor, Ring0, Run, load, start};
+
+component! {
+    main: run,
+    heap_pages: layout::VMM_HEAP_PAGES,
+    last_words: say,
+}
+
+fn say(text: &str) {
+    pages::vm_page().say(text);
+}
+
+/// One life of the VM.
+fn run() -> ! {
+    let start = pages::start_page();
+    assert!(start.version == VERSION, "the start page is of version {}", start.version);
+    let mut ring0 = Calls {
+        state: StatePage::take().expect("the state page is taken once, here"),
+    };
+    let vmm = Vmm::new(start::vmm_config(start, &mut leaf), clock::now());
+    let mut window = GuestWindow::new(skerry_load::layout::ram(start.memory_bytes));
+    permit(&vmm);
+    match load_guest(start, &mut window, &mut ring0.state) {
+        Ok(()) => {}
+        Err(error) => {
+            say_all(pages::vm_page(), &error);
+            end(StopReason::Image);
+        }
+    }
+    let console = Console::new(pages::console_page(), start.tsc_hz);
+    end(Monitor::new(ring0, window, vmm, console, pages::vm_page()).run())
+}
+
+fn leaf(leaf: u32, subleaf: u32) -> CpuidRegisters {
+    let registers = __cpuid_count(leaf, subleaf);
+    CpuidRegisters {
+        eax: registers.eax,
+        ebx: registers.ebx,
+        ecx: registers.ecx,
+        edx: registers.edx,
+    }
+}
+
+fn permit(vmm: &Vmm) {
+    let permitted = calls::vcpu_permit(own::VCPU, permitted_cr0(), vmm.permitted_cr4());
+    granted("vcpu_permit", permitted);
+}
+
+/// Copies the image in and sets the vCPU to its entry.
+fn load_guest(
+    start: &'static StartPage,
+    window: &mut GuestWindow,
+    state: &mut StatePage,
+) -> Result<(), Failure> {
+    let plan = skerry_load::plan(&start::request(start, pages::files)).map_err(Failure::Load)?;
+    let alive = || {
+        granted("version", calls::version());
+    };
+    load::apply(&plan, window, alive).map_err(Failure::Memory)?;
+    **state = (*plan.entry).clone();
+    state.dirty = StateGroups::all();
+    granted("vcpu_reset", calls::vcpu_reset(own::VCPU, state));
+    Ok(())
+}
+
+/// Why the guest cannot be started.
+enum Failure {
+    Load(skerry_load::LoadError),
+    Memory(skerry_words::Unbacked),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(error) => error.fmt(f),
+            Self::Memory(unbacked) => unbacked.fmt(f),
+        }
+    }
+}
+
+fn say_all(page: &VmPage, words: &impl fmt::Display) {
+    struct Words<'a>(&'a VmPage);
+    impl fmt::Write for Words<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.say(text);
+            Ok(())
+        }
+    }
+    // The writer never fails.
+    let _ = fmt::Write::write_fmt(&mut Words(page), format_args!("{words}"));
+}
+
+fn end(reason: StopReason) -> ! {
+    // A reason that is not this component's to say is a mistake of its own.
+    let mistake = (StopReason::Monitor(MonitorEnd::Panicked).encode()).unwrap_or_default();
+    let (code, value) = reason.encode().unwrap_or(mistake);
+    calls::end(code, value)
+}
+
+/// The result of a call that a VMM which was made well is never refused.
+#[inline(always)]
+fn granted<T>(call: &str, result: Result<T, Refused>) -> T {
+    match result {
+        Ok(result) => result,
+        Err(refused) => refuse(call, refused),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(call: &str, refused: Refused) -> ! {
+    panic!("ring 0 has refused {call}: {refused}")
+}
+
+/// The monitor's way to ring 0.
+struct Calls {
+    state: StatePage,
+}
+
+impl Ring0 for Calls {
+    #[inline(always)]
+    fn now(&self) -> Tsc {
+        clock::now()
+    }
+
+    #[inline(always)]
+    fn run(&mut self) -> Run {
+        match granted("vcpu_run", calls::vcpu_run(own::VCPU, &mut self.state)) {
+            calls::Run::Exit => Run::Exit,
+            calls::Run::Notified(bits) => Run::Notified(bits),
+        }
+    }
+
+    #[inline(always)]
+    fn state(&mut self) -> &mut GuestState {
+        &mut self.state
+    }
+
+    fn wait(&mut self, deadline: Tsc) -> u64 {
+        granted("wait", calls::wait(deadline))
+    }
+
+    fn yield_now(&mut self) {
+        granted("yield", calls::yield_now());
+    }
+
+    fn announce(&mut self) {
+        // Without a console nobody listens; the guest runs on.
+        let _ = calls::notify(own::CONSOLE);
+    }
+}

@@ -69,7 +69,8 @@ pub enum Call {
     /// `(h: component RUN)` ends the component, whatever it does, and all that is its alone; its
     /// record stays until the handle is closed. Gives 0. Ending it twice does no harm.
     ComponentEnd = 38,
-    /// `(h: component READ, pointer)` fills a [`crate::ComponentRecord`]. Gives 0.
+    /// `(h: component READ, pointer)` fills a [`crate::ComponentRecord`].
+    /// [`crate::layout::MYSELF`] is allowed. Gives 0.
     ComponentRead = 39,
     /// `(h: component WRITE, bits)` makes a notification of these bits of the component's.
     /// [`crate::layout::MYSELF`] is allowed. Gives a handle with all rights.

@@ -44,8 +44,8 @@ pub use record::{
     VcpuRecord,
 };
 pub use refused::Refused;
-pub use ring::{ConsolePage, Ring};
-pub use share::{ControlPage, StartPage, VmPage};
+pub use ring::{ConsolePage, INPUT_BYTES, OUTPUT_BYTES, Ring};
+pub use share::{CMDLINE_BYTES, ControlPage, ControlVm, StartPage, VmPage};
 
 /// The interface's version, which [`Call::Version`] gives.
 pub const VERSION: u64 = 1;

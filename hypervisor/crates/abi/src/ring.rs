@@ -111,6 +111,25 @@ impl<'a> Ring<'a> {
         self.size().saturating_sub(used)
     }
 
+    /// For a reader: forgets what a writer claims to have written and cannot have, with all
+    /// that waits. A writer that lies writes nothing, and the next one in its place is heard.
+    #[inline]
+    pub fn forget_lies_of_writer(&mut self) {
+        let written = self.other.load(Ordering::Acquire);
+        if written.wrapping_sub(self.position) > self.size() {
+            self.move_to(written);
+        }
+    }
+
+    /// For a writer: the same with what a reader claims to have read.
+    #[inline]
+    pub fn forget_lies_of_reader(&mut self) {
+        let read = self.other.load(Ordering::Acquire);
+        if self.position.wrapping_sub(read) > self.size() {
+            self.move_to(read);
+        }
+    }
+
     fn cell(&self) -> Option<&AtomicU8> {
         let mask = self.bytes.len().wrapping_sub(1);
         self.bytes.get(self.position as usize & mask)
@@ -142,8 +161,13 @@ impl<'a> Ring<'a> {
 
     #[inline]
     fn step(&mut self) {
-        self.position = self.position.wrapping_add(1);
-        self.mine.store(self.position, Ordering::Release);
+        self.move_to(self.position.wrapping_add(1));
+    }
+
+    #[inline]
+    fn move_to(&mut self, position: u32) {
+        self.position = position;
+        self.mine.store(position, Ordering::Release);
     }
 }
 
@@ -189,5 +213,35 @@ mod tests {
         page.output_read.store(u32::MAX, Ordering::Relaxed);
         assert!(writer.room() <= 4096);
         let _ = writer.put(1);
+    }
+
+    #[test]
+    fn after_a_lie_the_next_neighbour_is_heard() {
+        let page = ConsolePage::empty();
+        let (mut output, mut input) = (page.output_reader(), page.input_writer());
+        assert!(input.put(1));
+        for lie in [5000, 0x8000_0000, u32::MAX] {
+            page.output_written.store(lie, Ordering::Relaxed);
+            page.input_read.store(lie, Ordering::Relaxed);
+            output.forget_lies_of_writer();
+            input.forget_lies_of_reader();
+            assert_eq!((output.waiting(), page.input_reader().waiting()), (0, 0));
+            assert!(page.output_writer().put(7) && input.put(8));
+            assert_eq!(output.take(), Some(7));
+            assert_eq!(page.input_reader().take(), Some(8));
+        }
+    }
+
+    #[test]
+    fn what_an_honest_neighbour_has_written_is_not_forgotten() {
+        let page = ConsolePage::empty();
+        let (mut output, mut input) = (page.output_reader(), page.input_writer());
+        let mut writer = page.output_writer();
+        while writer.put(3) {}
+        while input.put(4) {}
+        output.forget_lies_of_writer();
+        input.forget_lies_of_reader();
+        assert_eq!(output.waiting() as usize, OUTPUT_BYTES);
+        assert_eq!(page.input_reader().waiting() as usize, INPUT_BYTES);
     }
 }

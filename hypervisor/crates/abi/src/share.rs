@@ -65,6 +65,18 @@ pub struct VmPage {
 const _: () = assert!(size_of::<VmPage>() <= 4096);
 
 impl VmPage {
+    /// A page as in a new VM, for tests.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            refused_msrs: AtomicU64::new(0),
+            refused_instructions: AtomicU64::new(0),
+            absent_accesses: AtomicU64::new(0),
+            words_bytes: AtomicU32::new(0),
+            words: [const { AtomicU8::new(0) }; WORDS_BYTES],
+        }
+    }
+
     /// Appends to its last words: why it ends. What does not fit is dropped.
     pub fn say(&self, text: &str) {
         for byte in text.bytes() {
@@ -108,7 +120,9 @@ impl VmPage {
 pub struct ControlVm {
     /// Its name, padded with zeros.
     pub name: [AtomicU8; 16],
-    /// The console's handle of the notification that wakes its VMM.
+    /// For the console to take: its handle of the notification that wakes the VMM of the
+    /// VM's new life. It leaves [`ControlPage::NONE`] and closes the one before, so that its
+    /// table does not fill.
     pub wake: AtomicU32,
     /// How often it has ended: its unfinished line is ended when this changes.
     pub ends: AtomicU32,
@@ -121,9 +135,9 @@ pub struct ControlVm {
 pub struct ControlPage {
     /// How many VMs there are.
     pub count: AtomicU32,
-    /// Who has the keyboard; `u32::MAX`: nobody. The console changes it.
+    /// Who has the keyboard, or [`ControlPage::NONE`]. The console changes it.
     pub attached: AtomicU32,
-    /// [`ControlPage::LIST`], [`ControlPage::QUIT`], set by the console, taken by `root`.
+    /// [`ControlPage::LIST`] and the others, set by the console, taken by `root`.
     pub requests: AtomicU32,
     /// `root` adds 1 when it wants all output to be out.
     pub drain_asked: AtomicU32,
@@ -136,8 +150,49 @@ pub struct ControlPage {
 const _: () = assert!(size_of::<ControlPage>() <= 4096);
 
 impl ControlPage {
+    /// No VM, no handle.
+    pub const NONE: u32 = u32::MAX;
     /// The operator wants a list of the VMs.
     pub const LIST: u32 = 1;
     /// The operator ends all VMs.
     pub const QUIT: u32 = 2;
+    /// The console has taken all the memory it will need, and serves.
+    pub const READY: u32 = 4;
+
+    /// A page with no VM on it, for tests.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            count: AtomicU32::new(0),
+            attached: AtomicU32::new(Self::NONE),
+            requests: AtomicU32::new(0),
+            drain_asked: AtomicU32::new(0),
+            drain_done: AtomicU32::new(0),
+            vms: [const { ControlVm::empty() }; MOST_VMS],
+        }
+    }
+}
+
+impl ControlVm {
+    const fn empty() -> Self {
+        Self {
+            name: [const { AtomicU8::new(0) }; 16],
+            wake: AtomicU32::new(ControlPage::NONE),
+            ends: AtomicU32::new(0),
+        }
+    }
+
+    /// Writes its name, cut to what fits.
+    pub fn set_name(&self, name: &str) {
+        let bytes = name.bytes().chain(core::iter::repeat(0));
+        for (cell, byte) in self.name.iter().zip(bytes) {
+            cell.store(byte, Ordering::Relaxed);
+        }
+    }
+
+    /// Its name, byte by byte.
+    pub fn name(&self) -> impl Iterator<Item = char> + '_ {
+        let bytes = self.name.iter().map(|cell| cell.load(Ordering::Relaxed));
+        bytes.take_while(|byte| *byte != 0).map(char::from)
+    }
 }

@@ -7,6 +7,8 @@
 use alloc::{collections::BTreeSet, string::String};
 use core::{fmt, ops::RangeInclusive};
 
+use skerry_abi::{CMDLINE_BYTES, layout::MOST_VMS};
+
 use crate::{Manifest, VmManifest};
 
 /// How long a VM's name may be, in bytes.
@@ -17,6 +19,8 @@ pub const MEMORY_BYTES: RangeInclusive<u64> = (1 << 20)..=(1 << 39);
 pub const MEMORY_STEP_BYTES: u64 = 4096;
 /// The weights a VM may have.
 pub const WEIGHT: RangeInclusive<u32> = 1..=1000;
+/// The components that can be a VM's VMM.
+pub const MONITORS: [&str; 2] = [VmManifest::DEFAULT_MONITOR, "saboteur"];
 /// The first second that a clock with four-digit years cannot show: 10000-01-01.
 pub const CLOCK_END_UNIX_SECONDS: u64 = 253_402_300_800;
 
@@ -33,6 +37,10 @@ pub enum VmError {
     Weight(u32),
     /// The clock would start after the year 9999.
     Rtc(u64),
+    /// The command line has so many bytes, more than [`CMDLINE_BYTES`].
+    Cmdline(usize),
+    /// None of [`MONITORS`] has this name.
+    Monitor(String),
 }
 
 impl VmError {
@@ -44,6 +52,8 @@ impl VmError {
             Self::MemoryRange(_) | Self::MemoryStep(_) => "memory",
             Self::Weight(_) => "weight",
             Self::Rtc(_) => "rtc",
+            Self::Cmdline(_) => "cmdline",
+            Self::Monitor(_) => "monitor",
         }
     }
 }
@@ -72,6 +82,15 @@ impl fmt::Display for VmError {
                 f,
                 "{seconds} seconds after 1970 is past the year 9999; give an earlier date"
             ),
+            Self::Cmdline(bytes) => write!(
+                f,
+                "a command line of {bytes} bytes is longer than {CMDLINE_BYTES}; shorten it"
+            ),
+            Self::Monitor(name) => write!(
+                f,
+                "no component \"{name}\" can be a VMM; there are: {}",
+                MONITORS.join(", ")
+            ),
         }
     }
 }
@@ -81,6 +100,8 @@ impl fmt::Display for VmError {
 pub enum CheckError {
     /// It has no VM.
     NoVm,
+    /// It has so many VMs, more than [`MOST_VMS`].
+    TooManyVms(usize),
     /// Two VMs have this name.
     TwoOfOneName(String),
     /// `attach` names no VM.
@@ -95,6 +116,9 @@ impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoVm => write!(f, "no VM; add a [[vm]] table"),
+            Self::TooManyVms(count) => {
+                write!(f, "{count} VMs; a machine has at most {MOST_VMS}")
+            }
             Self::TwoOfOneName(name) => write!(f, "two VMs are named \"{name}\"; rename one"),
             Self::Attach(name) => write!(f, "no VM is named \"{name}\" to attach to"),
             Self::PowerOffWidth(bytes) => {
@@ -129,6 +153,12 @@ impl VmManifest {
         if self.rtc_unix_seconds >= CLOCK_END_UNIX_SECONDS {
             return Err(VmError::Rtc(self.rtc_unix_seconds));
         }
+        if self.cmdline.len() > CMDLINE_BYTES {
+            return Err(VmError::Cmdline(self.cmdline.len()));
+        }
+        if !MONITORS.contains(&self.monitor()) {
+            return Err(VmError::Monitor(self.monitor().into()));
+        }
         Ok(())
     }
 }
@@ -139,9 +169,7 @@ impl Manifest {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), CheckError> {
-        if self.vms.is_empty() {
-            return Err(CheckError::NoVm);
-        }
+        self.check_count()?;
         let mut names = BTreeSet::new();
         for vm in &self.vms {
             vm.check()
@@ -163,6 +191,17 @@ impl Manifest {
         {
             Some(write) => Err(CheckError::PowerOffWidth(write.width_bytes)),
             None => Ok(()),
+        }
+    }
+}
+
+impl Manifest {
+    /// Who runs in the place of `root` may do without VMs.
+    fn check_count(&self) -> Result<(), CheckError> {
+        match self.vms.len() {
+            0 if self.root.is_none() => Err(CheckError::NoVm),
+            count if count > MOST_VMS => Err(CheckError::TooManyVms(count)),
+            _ => Ok(()),
         }
     }
 }
@@ -222,6 +261,37 @@ mod tests {
     }
 
     #[test]
+    fn a_vmm_that_no_component_is_and_too_long_a_command_line_are_refused() {
+        let monitor = |name: &str| VmManifest {
+            monitor: Some(name.to_string()),
+            ..vm("a")
+        };
+        assert_eq!(monitor("saboteur").check(), Ok(()));
+        let error = monitor("root").check().unwrap_err();
+        assert_eq!(
+            (error.key(), &error),
+            ("monitor", &VmError::Monitor("root".into()))
+        );
+        assert!(error.to_string().contains("vmm, saboteur"), "{error}");
+        let cmdline = |bytes| VmManifest {
+            cmdline: "x".repeat(bytes),
+            ..vm("a")
+        };
+        assert_eq!(cmdline(CMDLINE_BYTES).check(), Ok(()));
+        assert_eq!(cmdline(3073).check(), Err(VmError::Cmdline(3073)));
+    }
+
+    #[test]
+    fn a_machine_has_at_most_128_vms() {
+        let with = |count: usize| Manifest {
+            vms: (0..count).map(|number| vm(&number.to_string())).collect(),
+            ..Manifest::default()
+        };
+        assert_eq!(with(128).check(), Ok(()));
+        assert_eq!(with(129).check(), Err(CheckError::TooManyVms(129)));
+    }
+
+    #[test]
     fn two_vms_of_one_name_and_attaching_to_nobody_are_refused() {
         let mut manifest = Manifest {
             vms: vec![vm("a"), vm("b"), vm("a")],
@@ -241,5 +311,10 @@ mod tests {
     #[test]
     fn an_empty_manifest_is_refused() {
         assert_eq!(Manifest::default().check(), Err(CheckError::NoVm));
+        let probed = Manifest {
+            root: Some("prober".to_string()),
+            ..Manifest::default()
+        };
+        assert_eq!(probed.check(), Ok(()));
     }
 }

@@ -22,17 +22,17 @@ extern crate std;
 
 mod bundle;
 mod check;
-mod newc;
 pub mod report;
 mod vm;
 #[cfg(any(test, feature = "std"))]
 mod write;
 
-pub use bundle::{Bundle, BundleError, MANIFEST_NAME, VERSION};
+pub use bundle::{Bundle, BundleError, COMPONENTS, MANIFEST_NAME, VERSION};
 pub use check::{
-    CLOCK_END_UNIX_SECONDS, CheckError, MEMORY_BYTES, MEMORY_STEP_BYTES, NAME_CHARS, VmError,
-    WEIGHT,
+    CLOCK_END_UNIX_SECONDS, CheckError, MEMORY_BYTES, MEMORY_STEP_BYTES, MONITORS, NAME_CHARS,
+    VmError, WEIGHT,
 };
-pub use vm::{ImageKind, Manifest, OnExit, PageSize, PortWrite, VmManifest};
+pub use skerry_newc::Member;
+pub use vm::{CONSOLE, ImageKind, Manifest, OnExit, PageSize, PortWrite, ROOT, VmManifest};
 #[cfg(any(test, feature = "std"))]
 pub use write::{WriteError, write_bundle};

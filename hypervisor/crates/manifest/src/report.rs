@@ -65,6 +65,9 @@ pub struct HostReport {
     pub total_tsc: u64,
     /// Ticks with no VM to run.
     pub idle_tsc: u64,
+    /// Frames that were free before the first VM and are not after the last: 0, or memory
+    /// was lost; less, and some was given back twice.
+    pub lost_frames: i64,
 }
 
 /// The last line of a run that ended as planned.

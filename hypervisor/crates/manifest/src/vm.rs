@@ -7,6 +7,11 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
+/// The component that ring 0 starts, and which starts the others.
+pub const ROOT: &str = "root";
+/// The component that has the serial line.
+pub const CONSOLE: &str = "console";
+
 /// What one boot of the hypervisor runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Manifest {
@@ -14,6 +19,8 @@ pub struct Manifest {
     pub power_off: Vec<PortWrite>,
     /// The VM whose console has the keyboard at first; `None`: the first VM.
     pub attach: Option<String>,
+    /// The component that runs in the place of `root`, for a test of ring 0; `None`: none does.
+    pub root: Option<String>,
     /// The VMs, in the order they are created and reported.
     pub vms: Vec<VmManifest>,
 }
@@ -58,6 +65,8 @@ pub struct VmManifest {
     pub rtc_unix_seconds: u64,
     /// Whether the machine may end while this VM still runs.
     pub background: bool,
+    /// The component that is its VMM; `None`: [`VmManifest::DEFAULT_MONITOR`].
+    pub monitor: Option<String>,
 }
 
 impl VmManifest {
@@ -68,6 +77,8 @@ impl VmManifest {
     /// The clock of a VM whose manifest names none: 2000-01-01 00:00:00 UTC. Fixed, so
     /// that a run repeats.
     pub const DEFAULT_RTC_UNIX_SECONDS: u64 = 946_684_800;
+    /// The VMM of a VM whose manifest names none.
+    pub const DEFAULT_MONITOR: &'static str = "vmm";
 
     /// A VM with the default of every key that has one.
     #[must_use]
@@ -86,7 +97,33 @@ impl VmManifest {
             mmio_uart: false,
             rtc_unix_seconds: Self::DEFAULT_RTC_UNIX_SECONDS,
             background: false,
+            monitor: None,
         }
+    }
+
+    /// The component that is its VMM.
+    #[must_use]
+    pub fn monitor(&self) -> &str {
+        self.monitor.as_deref().unwrap_or(Self::DEFAULT_MONITOR)
+    }
+}
+
+impl Manifest {
+    /// The components that the manifest needs, each once: the one that ring 0 starts first,
+    /// and those that this one starts.
+    #[must_use]
+    pub fn components(&self) -> Vec<&str> {
+        let services = match &self.root {
+            Some(_) => &[ROOT][..],
+            None => &[ROOT, CONSOLE],
+        };
+        let mut names = services.to_vec();
+        for vm in &self.vms {
+            if !names.contains(&vm.monitor()) {
+                names.push(vm.monitor());
+            }
+        }
+        names
     }
 }
 

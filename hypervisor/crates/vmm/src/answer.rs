@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use skerry_devices::{Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator};
 use skerry_words::{
-    Event, EventKind, EventWord, Fault, GuestMemory, GuestState, Resume, StopReason, Tsc,
+    Event, EventKind, EventWord, Fault, GuestMemory, GuestState, MemoryAccess, Resume, StopReason, Tsc,
     Undefined, VmExit,
 };
 
@@ -120,6 +120,20 @@ impl Vmm {
         self.platform.input(bytes)
     }
 
+    /// When a device next has something to do though the guest does nothing.
+    #[must_use]
+    pub fn next_deadline(&self) -> Tsc {
+        self.platform.next_deadline()
+    }
+
+    /// Between exits, where the guest may have moved on from what `state` says of it: a
+    /// pending interrupt asks for a window.
+    pub fn await_window(&self, state: &mut GuestState) {
+        if self.platform.interrupt_pending() {
+            state.interrupt_window = 1;
+        }
+    }
+
     /// What the guest was refused so far.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
@@ -144,7 +158,7 @@ impl Vmm {
         if state.instruction_bytes == 0 && !matches!(exit, VmExit::Memory(_)) {
             match skerry_emulate::plain_length(exit, state, memory) {
                 Some(bytes) => state.instruction_bytes = bytes,
-                None => return self.answer_untold(exit, state, memory, now),
+                None => return self.answer_untold(*exit, state, memory, now),
             }
         }
         self.answer_told(exit, state, memory, now)
@@ -154,12 +168,12 @@ impl Vmm {
     #[cold]
     fn answer_untold(
         &mut self,
-        exit: &VmExit,
+        exit: VmExit,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
-        match skerry_emulate::measure(exit, state, memory) {
+        match skerry_emulate::measure(&exit, state, memory) {
             Ok(Some(whole)) => {
                 state.instruction_bytes = whole.bytes;
                 self.answer_told(&whole.exit, state, memory, now)
@@ -203,8 +217,8 @@ impl Vmm {
                 };
                 hypercall::answer(state, memory, &mut self.console, counts)
             }
-            VmExit::Memory(_)
-            | VmExit::Rdmsr
+            VmExit::Memory(access) => self.answer_memory(*access, state, memory, now),
+            VmExit::Rdmsr
             | VmExit::Wrmsr
             | VmExit::Cr(_)
             | VmExit::Dr
@@ -224,7 +238,7 @@ impl Vmm {
             | VmExit::TripleFault
             | VmExit::Init
             | VmExit::EntryFailed(_)
-            | VmExit::Unknown(_) => self.answer_rare(exit, state, memory, now),
+            | VmExit::Unknown(_) => self.answer_rare(*exit, state, memory, now),
         };
         match resume {
             Resume::Enter | Resume::Halt => self.settle(state, now),
@@ -236,25 +250,36 @@ impl Vmm {
         }
     }
 
+    /// An access to memory that is no RAM.
+    #[inline(never)]
+    fn answer_memory(
+        &mut self,
+        access: MemoryAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+        let answer = bus.memory(&mut self.emulator, access, state, memory);
+        let end = bus.end;
+        match answer {
+            Ok(()) => end.unwrap_or(Resume::Enter),
+            Err(error) => emulation_failed(error, state),
+        }
+    }
+
     /// The exits that are not on the hot path.
     #[inline(never)]
     fn answer_rare(
         &mut self,
-        exit: &VmExit,
+        exit: VmExit,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
         match exit {
-            VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall => Resume::Enter,
-            VmExit::Memory(access) => {
-                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-                let answer = bus.memory(&mut self.emulator, *access, state, memory);
-                let end = bus.end;
-                match answer {
-                    Ok(()) => end.unwrap_or(Resume::Enter),
-                    Err(error) => emulation_failed(error, state),
-                }
+            VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Memory(_) => {
+                Resume::Enter
             }
             VmExit::Rdmsr => self.msr_answered(msr::read(state), state),
             VmExit::Wrmsr => self.msr_answered(msr::write(state), state),
@@ -263,7 +288,7 @@ impl Vmm {
                     cr4: self.permitted_cr4,
                     cr8: &mut self.cr8,
                 };
-                let answer = rules.answer(*access, state, memory);
+                let answer = rules.answer(access, state, memory);
                 self.instruction_answered(answer, state)
             }
             VmExit::Xsetbv => {
@@ -291,7 +316,7 @@ impl Vmm {
                 self.instruction_answered(Err(Fault::GeneralProtection(code)), state)
             }
             VmExit::Exception(event) => {
-                state.inject = EventWord::encode(*event);
+                state.inject = EventWord::encode(event);
                 Resume::Enter
             }
             VmExit::Timer => {
@@ -304,12 +329,12 @@ impl Vmm {
             | VmExit::HostNmi
             | VmExit::Init => Resume::Enter,
             VmExit::TripleFault => Resume::Stop(StopReason::TripleFault),
-            VmExit::EntryFailed(code) => Resume::Stop(StopReason::EntryFailed(*code)),
+            VmExit::EntryFailed(code) => Resume::Stop(StopReason::EntryFailed(code)),
             // Ring 0 asks for neither; if the CPU exits all the same, nobody has an answer.
             VmExit::Dr | VmExit::Invlpg(_) => {
                 Resume::Stop(StopReason::UnknownExit(exit.kind() as u32))
             }
-            VmExit::Unknown(reason) => Resume::Stop(StopReason::UnknownExit(*reason)),
+            VmExit::Unknown(reason) => Resume::Stop(StopReason::UnknownExit(reason)),
         }
     }
 

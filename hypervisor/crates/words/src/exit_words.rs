@@ -83,6 +83,28 @@ impl ExitWords {
         words
     }
 
+    /// Whether it is an exit of this kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, kind: ExitKind) -> bool {
+        self.kind == kind as u32
+    }
+
+    /// The access, if the exit is one to a port. For the frequent exits this is a shorter way
+    /// than [`ExitWords::decode`], which gives the same.
+    #[inline(always)]
+    #[must_use]
+    pub fn port_access(&self) -> Option<PortAccess> {
+        self.is(ExitKind::Port).then(|| self.port())
+    }
+
+    /// The access, if the exit is one to memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn memory_access(&self) -> Option<MemoryAccess> {
+        self.is(ExitKind::Memory).then(|| self.memory())
+    }
+
     /// The exit.
     #[inline]
     #[must_use]
@@ -127,6 +149,7 @@ impl ExitWords {
         }
     }
 
+    #[inline(always)]
     fn port(&self) -> PortAccess {
         let detail = self.detail;
         let direction = if detail & IN != 0 {
@@ -150,6 +173,7 @@ impl ExitWords {
         }
     }
 
+    #[inline(always)]
     fn memory(&self) -> MemoryAccess {
         MemoryAccess {
             gpa: Gpa(self.first),
@@ -249,7 +273,12 @@ mod tests {
     use crate::{Event, EventKind};
 
     fn survives(exit: VmExit) {
-        assert_eq!(ExitWords::encode(&exit).decode(), exit);
+        let words = ExitWords::encode(&exit);
+        assert_eq!(words.decode(), exit);
+        let port = words.port_access().map(VmExit::Port);
+        let memory = words.memory_access().map(VmExit::Memory);
+        let kind = words.is(ExitKind::Port) || words.is(ExitKind::Memory);
+        assert_eq!(port.or(memory), kind.then_some(exit));
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub mod setup;
 mod vmcb;
 
 use super::context::Context;
+use super::state_page::StatePage;
 use crate::cpu;
-use alloc::boxed::Box;
 use asid::Asid;
 use setup::Svm;
 use skerry_manual::svm::caps::Features;
@@ -40,7 +40,7 @@ const EXTENDED_STATE_LEAF: u32 = 0xd;
 /// One virtual CPU.
 pub struct Vcpu {
     /// The page it shares with its VMM.
-    pub state: Box<GuestState>,
+    pub state: StatePage,
     vmcb: Vmcb,
     context: Context,
     host: Hpa,
@@ -49,7 +49,11 @@ pub struct Vcpu {
     asid: Asid,
     chores: Chores,
     window: u32,
+    reports_left: u8,
 }
+
+/// How often a vCPU whose entry is refused has the reasons logged.
+const REPORTS: u8 = 2;
 
 bitflags::bitflags! {
     /// What an entry has to do besides, or the one after it to undo.
@@ -71,7 +75,7 @@ impl Vcpu {
     pub fn new(svm: &Svm, index: u16, stage: &SecondStage<Npt>) -> Option<Self> {
         let asid = Asid::of(index, svm.capabilities.asids);
         let mut vcpu = Self {
-            state: Box::new(GuestState::at_reset()),
+            state: StatePage::new()?,
             vmcb: Vmcb::new()?,
             context: Context::new(svm.switch)?,
             host: svm.host(),
@@ -80,19 +84,18 @@ impl Vcpu {
             asid,
             chores: Chores::FLUSH,
             window: 0,
+            reports_left: REPORTS,
         };
         // SAFETY: the VMCB is new, and never runs before `reset`.
         unsafe { svm.write_constant_fields(&mut vcpu.vmcb, asid.tag()) };
-        let state = GuestState::at_reset();
-        vcpu.reset(&state, stage);
+        vcpu.reset(stage);
         Some(vcpu)
     }
 
-    /// Everything as at power-on, with `state` to start from.
-    pub fn reset(&mut self, state: &GuestState, stage: &SecondStage<Npt>) {
-        *self.state = state.clone();
+    /// Everything as at power-on, with what the page says to start from.
+    pub fn reset(&mut self, stage: &SecondStage<Npt>) {
         self.state.dirty = StateGroups::all();
-        self.context.reset();
+        self.context.reset(&self.state);
         self.move_tsc(0);
         let values = [
             (field::NESTED_CR3, Npt::pointer(stage.root())),
@@ -106,7 +109,7 @@ impl Vcpu {
 
     /// Makes this vCPU the one on this CPU.
     pub fn load(&mut self) {
-        self.context.load(&self.state);
+        self.context.load();
         if self.asid.was_anothers() {
             self.chores |= Chores::FLUSH;
         }
@@ -115,7 +118,7 @@ impl Vcpu {
     /// Takes it off this CPU.
     pub fn unload(&mut self) {
         self.state.xcr0 = self.context.xcr0(self.state.xcr0);
-        self.context.unload(&mut self.state);
+        self.context.unload();
     }
 
     /// Runs the guest until it exits, at `limit` at the latest.
@@ -292,6 +295,11 @@ impl Vcpu {
     #[cold]
     fn report_failed_entry(&mut self) {
         self.state.inject = EventWord::NONE;
+        // A VMM could have ring 0 write its log full.
+        let Some(left) = self.reports_left.checked_sub(1) else {
+            return;
+        };
+        self.reports_left = left;
         let physical_bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
         log::error!("VMRUN refused by the CPU; checks that fail:");
         for failure in checks::failed(&self.vmcb.view(), physical_bits) {

@@ -19,7 +19,6 @@ use core::fmt;
 use skerry_manual::msr;
 use skerry_manual::svm::caps::{self, Capabilities, Features, SvmLock};
 use skerry_manual::svm::{Intercepts3, Intercepts4, field};
-use skerry_vmm::GuestAbilities;
 use skerry_words::Hpa;
 use x86_64::registers::model_specific::{Efer, EferFlags};
 
@@ -149,11 +148,9 @@ impl Svm {
     }
 
     /// What guests can execute beyond what CPUID tells: there is nothing to switch on.
-    pub fn abilities(&self) -> GuestAbilities {
-        GuestAbilities {
-            rdtscp: tsc_aux() == TscAux::Guest,
-            invpcid: true,
-        }
+    pub fn abilities(&self) -> u32 {
+        let rdtscp = tsc_aux() == TscAux::Guest;
+        u32::from(rdtscp) | 1 << 1
     }
 
     /// Where VMLOAD finds the host's own state.

@@ -71,6 +71,8 @@ pub unsafe extern "sysv64" fn enter(state: *mut GuestState, launched: u64) -> u6
         "mov [rdi + 120], r15",
         "pop rax",
         "mov [rdi + 56], rax",
+        "mov rax, cr2",
+        "mov [rdi + {cr2}], rax",
         "xor eax, eax",
         "5:",
         "pop r15",
@@ -80,6 +82,7 @@ pub unsafe extern "sysv64" fn enter(state: *mut GuestState, launched: u64) -> u6
         "pop rbx",
         "pop rbp",
         "ret",
+        cr2 = const core::mem::offset_of!(GuestState, cr2),
     )
 }
 

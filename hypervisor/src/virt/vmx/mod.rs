@@ -11,11 +11,10 @@ mod insn;
 pub mod setup;
 mod vmcs;
 
-use super::Permitted;
 use super::context::{Context, record_debug_exception};
+use super::state_page::StatePage;
 use crate::cpu;
 use crate::mem::OwnedFrame;
-use alloc::boxed::Box;
 use insn::{vmread, vmwrite};
 use setup::Vmx;
 use skerry_manual::vmx::{self, PrimaryControls, checks, field};
@@ -26,7 +25,7 @@ use vmcs::{AnyField, ControlRegisters, Current};
 /// One virtual CPU.
 pub struct Vcpu {
     /// The page it shares with its VMM.
-    pub state: Box<GuestState>,
+    pub state: StatePage,
     region: OwnedFrame,
     control: ControlRegisters,
     context: Context,
@@ -35,28 +34,39 @@ pub struct Vcpu {
     windows: (u32, u32),
     vpid: u16,
     timer_shift: u32,
+    cr2: Cr2,
+    reports_left: u8,
     capabilities: skerry_manual::vmx::caps::Capabilities,
 }
 
+/// Whether the CPU's CR2 is the guest's, which no VMCS field keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cr2 {
+    /// It is.
+    Guests,
+    /// The VMM's page fault has changed it.
+    Lost,
+}
+
+/// How often a vCPU whose entry is refused has the reasons logged.
+const REPORTS: u8 = 2;
+
 impl Vcpu {
     /// A vCPU with VPID `index + 1`; `None` without frames for VMCS and FPU state.
-    pub fn new(
-        vmx: &Vmx,
-        index: u16,
-        stage: &SecondStage<Ept>,
-        permitted: Permitted,
-    ) -> Option<Self> {
+    pub fn new(vmx: &Vmx, index: u16, stage: &SecondStage<Ept>, host_cr3: u64) -> Option<Self> {
         let region = vmx.new_vmcs()?;
         let mut vcpu = Self {
-            state: Box::new(GuestState::at_reset()),
+            state: StatePage::new()?,
             region,
-            control: setup::control_registers(permitted),
+            control: setup::control_registers(0, 0),
             context: Context::new(vmx.switch)?,
             launched: 0,
             primary: vmx.controls.primary,
             windows: (0, 0),
             vpid: index.wrapping_add(1),
             timer_shift: vmx.capabilities.timer_shift(),
+            cr2: Cr2::Lost,
+            reports_left: REPORTS,
             capabilities: vmx.capabilities,
         };
         vcpu.clear();
@@ -64,7 +74,7 @@ impl Vcpu {
         // SAFETY: the VMCS is current and was just cleared.
         unsafe { vmx.write_constant_fields(vcpu.vpid, eptp(stage)) };
         // SAFETY: as above.
-        unsafe { setup::write_host_state() };
+        unsafe { setup::write_host_state(host_cr3) };
         // SAFETY: as above.
         unsafe { vcpu.control.write_masks() };
         insn::invvpid_single(vcpu.vpid);
@@ -72,10 +82,23 @@ impl Vcpu {
         Some(vcpu)
     }
 
-    /// Everything as at power-on, with `state` to start from.
-    pub fn reset(&mut self, state: &GuestState, stage: &SecondStage<Ept>) {
-        *self.state = state.clone();
-        self.context.reset();
+    /// Which bits of CR0 and CR4 the guest may change without an exit.
+    pub fn permit(&mut self, cr0: u64, cr4: u64) {
+        self.control = setup::control_registers(cr0, cr4);
+        self.make_current();
+        // SAFETY: the VMCS is current, and its guest has not run.
+        unsafe { self.control.write_masks() };
+    }
+
+    /// The CPU's CR2 is no longer the guest's.
+    pub fn cr2_is_lost(&mut self) {
+        self.cr2 = Cr2::Lost;
+    }
+
+    /// Everything as at power-on, with what the page says to start from.
+    pub fn reset(&mut self, stage: &SecondStage<Ept>) {
+        self.state.dirty = StateGroups::all();
+        self.context.reset(&self.state);
         self.make_current();
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { vmwrite(field::EPT_POINTER, eptp(stage)) };
@@ -90,13 +113,14 @@ impl Vcpu {
     /// Makes this vCPU the one on this CPU.
     pub fn load(&mut self) {
         self.make_current();
-        self.context.load(&self.state);
+        self.context.load();
+        self.cr2 = Cr2::Lost;
     }
 
     /// Takes it off this CPU. Its VMCS stays active there: only a CPU of its own would
     /// ask for VMCLEAR before another CPU may load it.
     pub fn unload(&mut self) {
-        self.context.unload(&mut self.state);
+        self.context.unload();
     }
 
     /// Runs the guest until it exits, at `limit` at the latest.
@@ -128,6 +152,10 @@ impl Vcpu {
     fn prepare(&mut self, now: Tsc, limit: Tsc) {
         if !self.state.dirty.is_empty() {
             self.write_dirty();
+        }
+        if self.cr2 == Cr2::Lost {
+            self.context.set_cr2(self.state.cr2);
+            self.cr2 = Cr2::Guests;
         }
         if self.state.inject.is_some() {
             self.inject();
@@ -290,7 +318,6 @@ impl Vcpu {
     #[cold]
     fn refused_entry(&mut self) -> VmExit {
         let error = vmread(field::INSTRUCTION_ERROR) as u32;
-        log::error!("VM entry: the instruction failed with VMX instruction error {error}");
         self.report_failed_entry(error);
         self.state.valid = StateGroups::empty();
         VmExit::EntryFailed(error)
@@ -298,7 +325,12 @@ impl Vcpu {
 
     /// Says which of the manual's checks the state does not pass.
     #[cold]
-    fn report_failed_entry(&self, reason: u32) {
+    fn report_failed_entry(&mut self, reason: u32) {
+        // A VMM could have ring 0 write its log full.
+        let Some(left) = self.reports_left.checked_sub(1) else {
+            return;
+        };
+        self.reports_left = left;
         log::error!("VM entry refused by the CPU, reason {reason}; checks that fail:");
         let widths = core::arch::x86_64::__cpuid(0x8000_0008).eax;
         let machine = checks::Machine {

@@ -16,9 +16,8 @@ use skerry_manual::vmx::caps::{self, Capabilities, EptVpid, Missing, VmxLock};
 use skerry_manual::vmx::{
     EntryControls, ExitControls, Field, PinControls, PrimaryControls, SecondaryControls, field,
 };
-use skerry_vmm::GuestAbilities;
 use x86_64::instructions::tables::{sgdt, sidt};
-use x86_64::registers::control::{Cr0, Cr3, Cr4};
+use x86_64::registers::control::{Cr0, Cr4};
 
 /// Why VT-x cannot be used here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,11 +176,15 @@ impl Vmx {
     }
 
     /// What guests can execute beyond what CPUID tells.
-    pub fn abilities(&self) -> GuestAbilities {
-        GuestAbilities {
-            rdtscp: self.controls.has(SecondaryControls::ENABLE_RDTSCP),
-            invpcid: self.controls.has(SecondaryControls::ENABLE_INVPCID),
-        }
+    pub fn abilities(&self) -> u32 {
+        let offered = [
+            SecondaryControls::ENABLE_RDTSCP,
+            SecondaryControls::ENABLE_INVPCID,
+        ];
+        (0..)
+            .zip(offered)
+            .filter(|(_, control)| self.controls.has(*control))
+            .fold(0, |bits, (bit, _)| bits | 1 << bit)
     }
 
     /// Whether the second stage may use 1 GiB pages.
@@ -277,12 +280,13 @@ fn stamped(capabilities: &Capabilities) -> Option<OwnedFrame> {
 /// `[SDM 3C, "Host-State Area", ed. 085]`.
 ///
 /// # Safety
-/// The VMCS is current on this CPU, and is entered on no other.
-pub(super) unsafe fn write_host_state() {
+/// The VMCS is current on this CPU, and is entered on no other; `cr3` is that of an address space
+/// that lives as long.
+pub(super) unsafe fn write_host_state(cr3: u64) {
     let selectors = cpu::gdt::selectors();
     let values = [
         (field::HOST_CR0, Cr0::read_raw()),
-        (field::HOST_CR3, Cr3::read_raw().0.start_address().as_u64()),
+        (field::HOST_CR3, cr3),
         (field::HOST_CR4, Cr4::read_raw()),
         (field::HOST_CS_SELECTOR, u64::from(selectors.code.0)),
         (field::HOST_SS_SELECTOR, 0),
@@ -307,7 +311,11 @@ pub(super) unsafe fn write_host_state() {
     unsafe { write_all(&values) };
 }
 
+/// The bits of CR4 that a guest may at most change without an exit: those that matter to itself
+/// alone. VMXE and SMXE are not among them, nor what Skerry does not know.
+const CR4_MOST: u64 = 0x0037_0fbf;
+
 /// The masks for a guest with these permitted bits.
-pub(super) fn control_registers(permitted: crate::virt::Permitted) -> ControlRegisters {
-    ControlRegisters::new(permitted.cr0, permitted.cr4)
+pub(super) fn control_registers(cr0: u64, cr4: u64) -> ControlRegisters {
+    ControlRegisters::new(cr0, cr4 & CR4_MOST)
 }

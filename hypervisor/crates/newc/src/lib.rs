@@ -1,8 +1,26 @@
 //! Reading a cpio archive of format "newc", a member at a time, in place.
 //!
-//! Owns the header's layout `[cpio(5), "New ASCII Format"]`. The published no_std reader sums
-//! up every byte of every file for a checksum this format does not have, which costs more
-//! than all the rest of a boot; it is the oracle of the tests here instead.
+//! Owns the header's layout `[cpio(5), "New ASCII Format"]`, and which part of an archive is
+//! a member's. Does not own what the members mean. Called by ring 0, which looks for the
+//! first component, and by `skerry-manifest`.
+//!
+//! The published no_std reader sums up every byte of every file for a checksum this format
+//! does not have, which costs more than all the rest of a boot; it is the oracle of the
+//! tests here instead.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
+
+#[cfg(test)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 const MAGIC: &[u8] = b"070701";
 const HEADER_BYTES: usize = 110;
@@ -12,40 +30,48 @@ const TRAILER: &str = "TRAILER!!!";
 
 /// One file of an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Member<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) bytes: &'a [u8],
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its content.
+    pub bytes: &'a [u8],
+    /// Where in the archive its content starts.
+    pub at: usize,
+}
+
+/// The first member of this name.
+#[must_use]
+pub fn find<'a>(archive: &'a [u8], name: &str) -> Option<Member<'a>> {
+    members(archive).find(|member| member.name == name)
 }
 
 /// The members up to the trailer, or to the first that is damaged or cut.
-pub(crate) fn members(archive: &[u8]) -> impl Iterator<Item = Member<'_>> {
-    let mut rest = archive;
+pub fn members(archive: &[u8]) -> impl Iterator<Item = Member<'_>> {
+    let mut at = 0;
     core::iter::from_fn(move || {
-        let (member, after) = split(rest)?;
-        rest = after;
+        let (member, after) = split(archive, at)?;
+        at = after;
         (member.name != TRAILER).then_some(member)
     })
 }
 
-/// The first member and what follows it.
-fn split(archive: &[u8]) -> Option<(Member<'_>, &[u8])> {
-    let header = archive.get(..HEADER_BYTES)?;
+/// The member whose header is here, and where what follows it starts.
+fn split(archive: &[u8], header_at: usize) -> Option<(Member<'_>, usize)> {
+    let name_at = header_at.checked_add(HEADER_BYTES)?;
+    let header = archive.get(header_at..name_at)?;
     if !header.starts_with(MAGIC) {
         return None;
     }
-    let name_end = HEADER_BYTES.checked_add(field(header, NAME_SIZE_FIELD)?)?;
-    let name = archive.get(HEADER_BYTES..name_end)?.strip_suffix(&[0])?;
-    let start = aligned(name_end)?;
-    let end = start.checked_add(field(header, FILE_SIZE_FIELD)?)?;
-    let bytes = archive.get(start..end)?;
-    let after = archive.get(aligned(end)?..).unwrap_or_default();
-    Some((
-        Member {
-            name: core::str::from_utf8(name).ok()?,
-            bytes,
-        },
-        after,
-    ))
+    let name_end = name_at.checked_add(field(header, NAME_SIZE_FIELD)?)?;
+    let name = archive.get(name_at..name_end)?.strip_suffix(&[0])?;
+    let at = aligned(name_end)?;
+    let end = at.checked_add(field(header, FILE_SIZE_FIELD)?)?;
+    let member = Member {
+        name: core::str::from_utf8(name).ok()?,
+        bytes: archive.get(at..end)?,
+        at,
+    };
+    Some((member, aligned(end)?))
 }
 
 /// A header field by its number: eight hexadecimal digits.
@@ -90,6 +116,11 @@ mod tests {
                 .map(|m| (String::from(m.name()), m.file()))
                 .collect();
             prop_assert_eq!(ours, theirs);
+            for member in members(&archive) {
+                prop_assert_eq!(&archive[member.at..][..member.bytes.len()], member.bytes);
+                prop_assert_eq!(find(&archive, member.name), Some(member));
+            }
+            prop_assert_eq!(find(&archive, "file-6"), None);
         }
 
         #[test]

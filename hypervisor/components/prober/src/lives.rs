@@ -1,0 +1,114 @@
+//! Calls at the wrong time of an object's life, or by the wrong one; and what is told of a life.
+
+use alloc::format;
+use skerry_abi::{
+    Call, ComponentRecord, ComponentState, EndCause, GuestRange, Handle, ObjectKind, Refused,
+    layout, own,
+};
+use skerry_component::{calls, clock, sabotage};
+use skerry_words::Tsc;
+
+use crate::desk;
+use crate::objects::Objects;
+use crate::tally::Tally;
+
+/// How long an end may take to be told. It takes microseconds.
+const PATIENCE_TSC: u64 = 1_000_000_000;
+const RSP: u64 = layout::STACK_TOP - 8;
+
+/// Tries it all.
+pub fn probe(objects: &Objects, tally: &mut Tally) {
+    bits(tally);
+    one_life(tally);
+    tally.conclude("a component starts once, and its end is told with its cause");
+    foreign_vcpu(objects, tally);
+    one_vcpu(objects, tally);
+    tally.conclude("a vCPU is its component's alone");
+}
+
+/// Bits come once, and those that are set already at once.
+fn bits(tally: &mut Tally) {
+    // What was left of the ends before.
+    let _ = calls::wait(Tsc(0));
+    let made = calls::notification_create(layout::MYSELF, 0b101);
+    let Some(bell) = tally.expect_done("NotificationCreate", "of our own", made) else {
+        return;
+    };
+    tally.expect_done("Notify", "ourselves", calls::notify(bell));
+    tally.expect_result("Wait", "for bits", calls::wait(Tsc(u64::MAX)), 0b101);
+    tally.expect_result("Wait", "for none", calls::wait(Tsc(0)), 0);
+    tally.expect_done("Yield", "", calls::yield_now());
+}
+
+fn one_life(tally: &mut Tally) {
+    let made = calls::component_create(own::MACHINE, 100);
+    let Some(component) = tally.expect_done("ComponentCreate", "", made) else {
+        return;
+    };
+    expect_life(component, ComponentState::New, EndCause::None, tally);
+    let started = calls::component_start(component, layout::IMAGE, RSP, 0);
+    tally.expect_done("ComponentStart", "of nothing", started);
+    expect_late(component, "of what is started", tally);
+    let until = Tsc(clock::now().0.saturating_add(PATIENCE_TSC));
+    tally.expect_result("Wait", "for its end", calls::wait(until), layout::ENDED_BIT);
+    let record = expect_life(component, ComponentState::Ended, EndCause::BadAccess, tally);
+    tally.expect_equal("where it ended", record.rip, layout::IMAGE);
+    tally.expect_equal("what it wanted", record.value, layout::IMAGE);
+    expect_late(component, "of what has ended", tally);
+    for how in ["of what has ended", "again"] {
+        tally.expect_done("ComponentEnd", how, calls::component_end(component));
+    }
+    expect_life(component, ComponentState::Ended, EndCause::BadAccess, tally);
+}
+
+fn expect_life(
+    component: Handle,
+    state: ComponentState,
+    cause: EndCause,
+    tally: &mut Tally,
+) -> ComponentRecord {
+    let read = calls::component_read(component);
+    let record = tally
+        .expect_done("ComponentRead", "", read)
+        .unwrap_or_default();
+    let is = (record.state, record.cause);
+    tally.expect_equal("its state and cause", is, (state as u32, cause as u32));
+    record
+}
+
+/// It is too late to start it or to give it a vCPU.
+fn expect_late(component: Handle, how: &str, tally: &mut Tally) {
+    let late = [Refused::WrongState];
+    let started = calls::component_start(component, layout::IMAGE, RSP, 0);
+    tally.expect("ComponentStart", how, started.map(|()| 0), &late);
+    let [start, end] = desk::GUEST_WORDS;
+    let guest = calls::guest_create(own::MACHINE, &[GuestRange { start, end }], 4096);
+    let Some(guest) = tally.expect_done("GuestCreate", "", guest) else {
+        return;
+    };
+    let vcpu = calls::vcpu_create(own::MACHINE, guest, component);
+    tally.expect("VcpuCreate", how, vcpu.map(Handle::word), &late);
+    tally.expect_done("ObjectEnd", "of the guest", calls::object_end(guest));
+}
+
+/// Having a vCPU's handle is not enough to run it: its state page is its component's.
+fn foreign_vcpu(objects: &Objects, tally: &mut Tally) {
+    let vcpu = objects.of(ObjectKind::Vcpu).word();
+    for call in [Call::VcpuRun, Call::VcpuReset, Call::VcpuPermit] {
+        let (result, _) = sabotage::call(call as u64, [vcpu, 0, 0, 0, 0, 0]);
+        let refusals = [Refused::WrongState, Refused::NotPermitted];
+        tally.expect(&format!("{call:?}"), "of another's vCPU", result, &refusals);
+    }
+}
+
+fn one_vcpu(objects: &Objects, tally: &mut Tally) {
+    let guest = objects.of(ObjectKind::Guest);
+    let second = calls::vcpu_create(own::MACHINE, guest, objects.runner());
+    let how = "for a component that has one";
+    tally.expect(
+        "VcpuCreate",
+        how,
+        second.map(Handle::word),
+        &[Refused::WrongState],
+    );
+}

@@ -1,0 +1,268 @@
+//! One VM: its lives, one after the other, from the manifest to its report.
+//!
+//! Owns what a VM keeps over its lives (its files, its pages, its sums) and what one life is
+//! made of. Does not own when a life ends or whether another follows (`course`, `machine`).
+
+use crate::console::Console;
+use crate::course::{self, Course};
+use crate::ground::{Ground, memory_of_file};
+use crate::object::Object;
+use crate::program::{Instance, Program, map_whole};
+use crate::refusal::Refusal;
+use crate::report;
+use crate::start::{self, Files};
+use crate::tally::Tally;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VM_PAGE, vmm_bits};
+use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, VmPage, own};
+use skerry_component::{calls, pages};
+use skerry_load::layout::ram;
+use skerry_manifest::VmManifest;
+use skerry_manifest::report::VmReport;
+use skerry_words::{PAGE_BYTES, StopReason};
+
+const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
+
+/// One VM.
+#[derive(Debug)]
+pub struct Vm {
+    manifest: VmManifest,
+    index: u32,
+    /// What follows the end of a life.
+    pub course: Course,
+    tally: Tally,
+    program: Rc<Program>,
+    kept: Kept,
+    life: Option<Life>,
+}
+
+/// What a VM keeps over its lives.
+#[derive(Debug)]
+struct Kept {
+    start_page: Object,
+    told: &'static VmPage,
+    told_page: Object,
+    kernel: BundleFile,
+    initrd: BundleFile,
+    /// Tells the console of output.
+    signal: Object,
+    /// Where we fill the data of its VMM.
+    window: u64,
+}
+
+/// A file as memory.
+#[derive(Debug, Default)]
+struct BundleFile {
+    memory: Option<Object>,
+    bytes: u64,
+}
+
+impl BundleFile {
+    fn of(ground: &Ground, name: &str) -> Result<Self, Refused> {
+        let Some(member) = ground.bundle.member(name) else {
+            return Ok(Self::default());
+        };
+        let bytes = member.bytes.len() as u64;
+        Ok(Self {
+            memory: memory_of_file(member.at as u64, bytes)?,
+            bytes,
+        })
+    }
+
+    fn pages(&self) -> u64 {
+        self.bytes.div_ceil(PAGE_BYTES)
+    }
+
+    fn map(&self, instance: &Instance, at: u64) -> Result<(), Refused> {
+        let Some(memory) = &self.memory else {
+            return Ok(());
+        };
+        instance.map(memory.handle(), at, self.pages(), Rights::READ)
+    }
+}
+
+/// One life: a fresh VMM with a fresh guest. What is first here ends first.
+#[derive(Debug)]
+struct Life {
+    _guest: Object,
+    vcpu: Object,
+    /// Wakes the VMM.
+    _wake: Object,
+    instance: Instance,
+}
+
+/// How a life has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LifeEnd {
+    /// Why.
+    pub reason: StopReason,
+    /// What its VMM had to say about it.
+    pub last_words: String,
+}
+
+impl Vm {
+    /// Makes what VM `index` keeps.
+    ///
+    /// # Errors
+    /// What keeps it from being made.
+    pub fn prepare(index: u32, ground: &mut Ground, console: &Console) -> Result<Self, Refusal> {
+        let found = ground.bundle.manifest.vms.get(index as usize).cloned();
+        let manifest = found.ok_or_else(|| Refusal::new("bundle", "a VM is not there"))?;
+        let program = ground.monitor(manifest.monitor())?;
+        let window = ground.scratch.take(program.window_pages());
+        let kept = Kept::make(&manifest, index, window, ground, console)
+            .map_err(|refused| Refusal::of_call(&manifest.name, refused))?;
+        Ok(Self {
+            course: Course::new(&manifest),
+            manifest,
+            index,
+            tally: Tally::new(),
+            program,
+            kept,
+            life: None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// Makes a life, not yet started.
+    ///
+    /// # Errors
+    /// What ring 0 refuses.
+    pub fn make_life(&mut self, console: &Console) -> Result<(), Refused> {
+        self.kept.told.clear();
+        self.life = Some(self.new_life(console)?);
+        Ok(())
+    }
+
+    /// Starts the life that has been made.
+    ///
+    /// # Errors
+    /// What ring 0 refuses.
+    pub fn start(&self) -> Result<(), Refused> {
+        let life = self.life.as_ref().ok_or(Refused::WrongState)?;
+        life.instance.start(START_PAGE)
+    }
+
+    fn new_life(&self, console: &Console) -> Result<Life, Refused> {
+        let instance = self
+            .program
+            .instance(self.manifest.weight, self.kept.window)?;
+        self.kept.map(&instance)?;
+        let (rings, count) = console.rings_of(self.index).ok_or(Refused::BadArgument)?;
+        instance.map(rings, CONSOLE_PAGE, count, READ_WRITE)?;
+        let guest = self.new_guest()?;
+        let component = instance.component.handle();
+        let vcpu = calls::vcpu_create(own::MACHINE, guest.handle(), component);
+        let vcpu = Object::new(vcpu?);
+        instance.grant(vcpu.handle(), Rights::RUN | Rights::READ, own::VCPU)?;
+        instance.grant(self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE)?;
+        let wake = calls::notification_create(component, vmm_bits::CONSOLE);
+        let wake = Object::new(wake?);
+        console.hand_over(self.index, &wake)?;
+        Ok(Life {
+            _guest: guest,
+            vcpu,
+            _wake: wake,
+            instance,
+        })
+    }
+
+    fn new_guest(&self) -> Result<Object, Refused> {
+        let ranges: Vec<GuestRange> = ram(self.manifest.memory_bytes)
+            .map(|range| GuestRange {
+                start: range.start.0,
+                end: range.end.0,
+            })
+            .collect();
+        let largest = self.manifest.page_size.bytes();
+        calls::guest_create(own::MACHINE, &ranges, largest).map(Object::new)
+    }
+
+    /// Whether it has a life whose VMM has ended.
+    pub fn has_ended_life(&self) -> bool {
+        self.life
+            .as_ref()
+            .is_some_and(|life| life.instance.component.has_ended())
+    }
+
+    /// Ends its life, if that has not ended of itself, for the reason `meant`. Adds up what it
+    /// has used and gives everything back.
+    pub fn close_life(&mut self, meant: Option<StopReason>) -> Option<LifeEnd> {
+        let life = self.life.take()?;
+        life.instance.component.end();
+        let record = life.instance.component.record();
+        let vcpu = calls::vcpu_read(life.vcpu.handle()).unwrap_or_else(|_| VcpuRecord::default());
+        self.tally.add(&vcpu, &record, self.kept.told);
+        Some(LifeEnd {
+            reason: course::reason(&record, meant),
+            last_words: self.kept.told.last_words().collect(),
+        })
+    }
+
+    /// What there is to tell of it.
+    pub fn report(&self) -> VmReport {
+        report::of_vm(&self.manifest, &self.course, &self.tally)
+    }
+
+    /// Where its VMM's data is filled, with how many pages.
+    pub fn window(&self) -> (u64, u64) {
+        (self.kept.window, self.program.window_pages())
+    }
+}
+
+impl Kept {
+    fn make(
+        manifest: &VmManifest,
+        index: u32,
+        window: u64,
+        ground: &mut Ground,
+        console: &Console,
+    ) -> Result<Self, Refused> {
+        let kernel = BundleFile::of(ground, &manifest.kernel)?;
+        let initrd = match &manifest.initrd {
+            Some(name) => BundleFile::of(ground, name)?,
+            None => BundleFile::default(),
+        };
+        let files = Files {
+            kernel_bytes: kernel.bytes,
+            initrd_at: kernel.pages().saturating_mul(PAGE_BYTES),
+            initrd_bytes: initrd.bytes,
+        };
+        let (start_page, start_at) = page_of_ours(ground)?;
+        let page = start::page(manifest, index, &ground.machine, files);
+        pages::scratch_write_start_page(start_at, &page);
+        let (told_page, told_at) = page_of_ours(ground)?;
+        Ok(Self {
+            start_page,
+            told: pages::shared_at(told_at),
+            told_page,
+            kernel,
+            initrd,
+            signal: console.signal_of(index)?,
+            window,
+        })
+    }
+
+    /// Maps all of it in a VMM.
+    fn map(&self, instance: &Instance) -> Result<(), Refused> {
+        instance.map(self.start_page.handle(), START_PAGE, 1, Rights::READ)?;
+        instance.map(self.told_page.handle(), VM_PAGE, 1, READ_WRITE)?;
+        self.kernel.map(instance, FILES)?;
+        let behind = self.kernel.pages().saturating_mul(PAGE_BYTES);
+        self.initrd.map(instance, FILES.saturating_add(behind))
+    }
+}
+
+/// Makes a page that we have too.
+fn page_of_ours(ground: &mut Ground) -> Result<(Object, u64), Refused> {
+    let memory = Object::new(calls::memory_create(own::MACHINE, 1)?);
+    let at = ground.scratch.take(1);
+    map_whole(memory.handle(), at, 1, READ_WRITE)?;
+    Ok((memory, at))
+}

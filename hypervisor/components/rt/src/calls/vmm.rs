@@ -1,0 +1,101 @@
+//! The calls of a VMM, and those that every component makes.
+
+use super::{call, plain};
+use crate::pages::StatePage;
+use skerry_abi::{Call, Handle, Refused, RunEnd};
+use skerry_words::Tsc;
+
+/// How a run of the guest ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Run {
+    /// The guest has exited; the state page says how.
+    Exit,
+    /// These notification bits came.
+    Notified(u64),
+}
+
+/// The interface's version; also a sign of life to the watchdog.
+///
+/// # Errors
+/// Of a working ring 0 none.
+#[inline]
+pub fn version() -> Result<u64, Refused> {
+    plain(Call::Version, [])
+}
+
+/// Runs the guest until its VMM is needed.
+///
+/// # Errors
+/// As [`Call::VcpuRun`] says; the guest has not run.
+#[inline(always)]
+pub fn vcpu_run(vcpu: Handle, state: &mut StatePage) -> Result<Run, Refused> {
+    // The page's address is no argument of the call. It stands here because ring 0 writes to
+    // that page, which the compiler must know.
+    let arguments = [vcpu.word(), state.address()];
+    // SAFETY: ring 0 changes the page that `state` borrows, and nothing else.
+    let (end, bits) = unsafe { call(Call::VcpuRun, arguments) }?;
+    if end == RunEnd::Exit as u64 {
+        Ok(Run::Exit)
+    } else {
+        Ok(Run::Notified(bits))
+    }
+}
+
+/// Makes the whole state page the guest's state.
+///
+/// # Errors
+/// As [`Call::VcpuReset`] says.
+pub fn vcpu_reset(vcpu: Handle, state: &mut StatePage) -> Result<(), Refused> {
+    let arguments = [vcpu.word(), state.address()];
+    // SAFETY: as in `vcpu_run`.
+    unsafe { call(Call::VcpuReset, arguments) }.map(drop)
+}
+
+/// Says which bits of CR0 and CR4 the guest changes without an exit.
+///
+/// # Errors
+/// As [`Call::VcpuPermit`] says.
+pub fn vcpu_permit(vcpu: Handle, cr0: u64, cr4: u64) -> Result<(), Refused> {
+    plain(Call::VcpuPermit, [vcpu.word(), cr0, cr4]).map(drop)
+}
+
+/// Sleeps until a notification bit is set or the deadline has passed ([`Tsc::NEVER`]: it does
+/// not). Gives the bits, 0 for the deadline.
+///
+/// # Errors
+/// Of a working ring 0 none.
+pub fn wait(deadline: Tsc) -> Result<u64, Refused> {
+    // SAFETY: the call takes no address.
+    unsafe { call(Call::Wait, [deadline.0]) }.map(|(_, bits)| bits)
+}
+
+/// Sets a notification's bits.
+///
+/// # Errors
+/// As [`Call::Notify`] says.
+#[inline]
+pub fn notify(notification: Handle) -> Result<(), Refused> {
+    plain(Call::Notify, [notification.word()]).map(drop)
+}
+
+/// Gives the rest of the time slice to others.
+///
+/// # Errors
+/// Of a working ring 0 none.
+pub fn yield_now() -> Result<(), Refused> {
+    plain(Call::Yield, []).map(drop)
+}
+
+/// Ends the component; both numbers stand in its record.
+pub fn end(code: u64, value: u64) -> ! {
+    // The call does not come back. If it did, there would be nothing else to do.
+    #[cfg(target_os = "none")]
+    loop {
+        let _ = plain(Call::End, [code, value]);
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (Call::End, code, value);
+        std::process::exit(1)
+    }
+}

@@ -1,0 +1,212 @@
+//! The loop: run the guest, answer its exit, run it again.
+//!
+//! Owns the walk of an exit in ring 3, which is short on purpose: nothing in it allocates,
+//! formats or divides. What is rare (sleeping, typed bytes, old output) is on cold paths.
+//! Does not own the answers ([`Vmm`]) or the slices and budgets, which are ring 0's.
+
+use crate::console::Console;
+use skerry_abi::VmPage;
+use skerry_vmm::Vmm;
+use skerry_words::{ExitKind, ExitWords, GuestMemory, GuestState, Resume, StopReason, Tsc, VmExit};
+
+use core::sync::atomic::Ordering;
+
+/// How a run of the guest ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Run {
+    /// With an exit, which the state page tells.
+    Exit,
+    /// With notification bits.
+    Notified(u64),
+}
+
+/// What the loop needs of ring 0. Nothing here can be refused to a VMM that was made well.
+pub trait Ring0 {
+    /// The present time.
+    fn now(&self) -> Tsc;
+    /// Runs the guest until its VMM is needed.
+    fn run(&mut self) -> Run;
+    /// The state page.
+    fn state(&mut self) -> &mut GuestState;
+    /// Sleeps until a notification bit is set, or the deadline has passed. Gives the bits.
+    fn wait(&mut self, deadline: Tsc) -> u64;
+    /// Gives the rest of the time slice to others.
+    fn yield_now(&mut self);
+    /// Tells the console that its ring has changed.
+    fn announce(&mut self);
+}
+
+/// The monitor of one VM with all it works on.
+pub struct Monitor<R, M> {
+    ring0: R,
+    memory: M,
+    vmm: Vmm,
+    console: Console,
+    page: &'static VmPage,
+}
+
+impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
+    /// A monitor for a guest that is loaded and ready for its first entry.
+    pub fn new(ring0: R, memory: M, vmm: Vmm, console: Console, page: &'static VmPage) -> Self {
+        Self {
+            ring0,
+            memory,
+            vmm,
+            console,
+            page,
+        }
+    }
+
+    /// Runs the guest to its end.
+    pub fn run(&mut self) -> StopReason {
+        let mut resume = Resume::Enter;
+        let reason = loop {
+            resume = match resume {
+                Resume::Enter => self.enter(),
+                Resume::Halt => self.sleep(),
+                Resume::Yield => self.give_way(),
+                Resume::Reset => break StopReason::ResetAsked,
+                Resume::Stop(reason) => break reason,
+            };
+        };
+        self.console.announce_rest(&mut self.ring0);
+        self.publish();
+        reason
+    }
+
+    #[inline(always)]
+    fn enter(&mut self) -> Resume {
+        match self.ring0.run() {
+            Run::Exit => self.answer_exit(),
+            Run::Notified(bits) => self.notified(bits),
+        }
+    }
+
+    /// The most frequent exits have the whole walk to themselves, so that nothing on it asks
+    /// again which exit it is.
+    #[inline(always)]
+    fn answer_exit(&mut self) -> Resume {
+        let words = self.ring0.state().exit;
+        if let Some(access) = words.port_access() {
+            self.answer(&VmExit::Port(access))
+        } else if words.is(ExitKind::Cpuid) {
+            self.answer(&VmExit::Cpuid)
+        } else if words.is(ExitKind::Hypercall) {
+            self.answer(&VmExit::Hypercall)
+        } else if let Some(access) = words.memory_access() {
+            self.answer(&VmExit::Memory(access))
+        } else {
+            self.answer_other(words)
+        }
+    }
+
+    #[inline(never)]
+    fn answer_other(&mut self, words: ExitWords) -> Resume {
+        self.answer(&words.decode())
+    }
+
+    #[inline(always)]
+    fn answer(&mut self, exit: &VmExit) -> Resume {
+        let now = self.ring0.now();
+        let state = self.ring0.state();
+        let resume = self.vmm.answer(exit, state, &mut self.memory, now);
+        if !self.vmm.console().is_empty() {
+            self.pass_output(now);
+        }
+        let attend_at = self.console.attend_at();
+        if now >= attend_at {
+            return self.attend(resume, now);
+        }
+        let state = self.ring0.state();
+        state.deadline = state.deadline.min(attend_at);
+        resume
+    }
+
+    #[inline(never)]
+    fn pass_output(&mut self, now: Tsc) {
+        self.console
+            .write(self.vmm.console(), &mut self.ring0, now);
+        self.vmm.clear_console();
+    }
+
+    /// The console wants something. A guest that has been given bytes looks for interrupts
+    /// once more.
+    #[cold]
+    fn attend(&mut self, resume: Resume, now: Tsc) -> Resume {
+        let given = self.console.attend(&mut self.vmm, &mut self.ring0, now);
+        self.publish();
+        match resume {
+            Resume::Enter | Resume::Halt | Resume::Yield if given => self.look(now),
+            Resume::Enter
+            | Resume::Halt
+            | Resume::Yield
+            | Resume::Reset
+            | Resume::Stop(_) => {
+                self.bound_deadline();
+                resume
+            }
+        }
+    }
+
+    /// Lets the devices catch up with the time, and delivers what they want delivered.
+    fn look(&mut self, now: Tsc) -> Resume {
+        let state = self.ring0.state();
+        let resume = self.vmm.answer(&VmExit::Timer, state, &mut self.memory, now);
+        self.bound_deadline();
+        resume
+    }
+
+    fn bound_deadline(&mut self) {
+        let attend_at = self.console.attend_at();
+        let state = self.ring0.state();
+        state.deadline = state.deadline.min(attend_at);
+    }
+
+    /// Somebody has set bits for this VMM while the guest ran. It may have moved on from what
+    /// the state page says, so an interrupt is not delivered here and now.
+    #[cold]
+    fn notified(&mut self, bits: u64) -> Resume {
+        self.take_bits(bits);
+        self.vmm.await_window(self.ring0.state());
+        self.bound_deadline();
+        Resume::Enter
+    }
+
+    fn take_bits(&mut self, bits: u64) -> Tsc {
+        self.console.notified(bits);
+        let now = self.ring0.now();
+        self.console.attend(&mut self.vmm, &mut self.ring0, now);
+        now
+    }
+
+    /// The guest has nothing to do until its deadline or a notification. Typed bytes it has no
+    /// room for wait with it: it makes none while it sleeps.
+    #[inline(never)]
+    fn sleep(&mut self) -> Resume {
+        self.console.announce_rest(&mut self.ring0);
+        self.publish();
+        let bits = self.ring0.wait(self.vmm.next_deadline());
+        let now = self.take_bits(bits);
+        self.look(now)
+    }
+
+    #[inline(never)]
+    fn give_way(&mut self) -> Resume {
+        self.ring0.yield_now();
+        Resume::Enter
+    }
+
+    /// What it was refused so far, for who reads it after the end, whatever the end is.
+    fn publish(&self) {
+        let refusals = self.vmm.refusals();
+        let page = self.page;
+        page.refused_msrs.store(refusals.msrs, Ordering::Relaxed);
+        page.refused_instructions
+            .store(refusals.instructions, Ordering::Relaxed);
+        page.absent_accesses
+            .store(refusals.absent, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

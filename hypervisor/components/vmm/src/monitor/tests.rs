@@ -1,0 +1,327 @@
+//! The loop against a ring 0 that follows a script and keeps a log.
+
+use super::*;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use skerry_abi::ConsolePage;
+use skerry_abi::layout::vmm_bits;
+use skerry_devices::PlatformConfig;
+use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
+use skerry_words::{
+    Direction, Gpa, Gpr, MsrIndex, Port, PortAccess, StateGroups, Unbacked, Width,
+};
+
+const HZ: u64 = 50_000_000;
+const COM1: u16 = 0x3f8;
+
+/// What ring 0 gives for one call that runs the guest.
+enum Step {
+    /// The guest accesses a port with this in RAX.
+    Port(u16, Direction, u64),
+    /// Any other exit.
+    Exit(VmExit),
+    /// Bits, and the guest types nothing.
+    Notified(u64),
+    /// Time passes in the guest; then a timer exit.
+    Time(u64),
+}
+
+/// What was asked of ring 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Announce,
+    Wait(Tsc),
+    Yield,
+}
+
+/// Ring 0. A sleeper is woken by the console, which then takes all output and types `types`.
+struct Script {
+    steps: VecDeque<Step>,
+    state: Box<GuestState>,
+    now: Tsc,
+    page: &'static ConsolePage,
+    asked: Vec<Asked>,
+    taken: Vec<u8>,
+    types: &'static [u8],
+    /// RAX, by run.
+    results: Vec<u64>,
+    deadlines: Vec<Tsc>,
+}
+
+impl Script {
+    fn console_turn(&mut self) {
+        let mut output = self.page.output_reader();
+        while let Some(byte) = output.take() {
+            self.taken.push(byte);
+        }
+        self.type_bytes(self.types);
+        self.types = &[];
+    }
+
+    fn type_bytes(&self, bytes: &[u8]) {
+        let mut input = self.page.input_writer();
+        for byte in bytes {
+            assert!(input.put(*byte));
+        }
+    }
+}
+
+impl Ring0 for Script {
+    fn now(&self) -> Tsc {
+        self.now
+    }
+
+    fn run(&mut self) -> Run {
+        self.results.push(self.state.get(Gpr::Rax));
+        self.deadlines.push(self.state.deadline);
+        self.state.dirty = StateGroups::empty();
+        self.state.instruction_bytes = 2;
+        let exit = match self.steps.pop_front() {
+            None => VmExit::TripleFault,
+            Some(Step::Notified(bits)) => return Run::Notified(bits),
+            Some(Step::Exit(exit)) => exit,
+            Some(Step::Time(ticks)) => {
+                self.now = self.now.after(ticks);
+                VmExit::Timer
+            }
+            Some(Step::Port(port, direction, value)) => {
+                self.state.set(Gpr::Rax, value);
+                VmExit::Port(PortAccess {
+                    port: Port(port),
+                    width: Width::Byte,
+                    direction,
+                    string: None,
+                })
+            }
+        };
+        self.state.exit = ExitWords::encode(&exit);
+        Run::Exit
+    }
+
+    fn state(&mut self) -> &mut GuestState {
+        &mut self.state
+    }
+
+    fn wait(&mut self, deadline: Tsc) -> u64 {
+        self.asked.push(Asked::Wait(deadline));
+        self.console_turn();
+        vmm_bits::CONSOLE
+    }
+
+    fn yield_now(&mut self) {
+        self.asked.push(Asked::Yield);
+    }
+
+    fn announce(&mut self) {
+        self.asked.push(Asked::Announce);
+    }
+}
+
+struct NoMemory;
+
+impl GuestMemory for NoMemory {
+    fn read(&mut self, at: Gpa, _: &mut [u8]) -> Result<(), Unbacked> {
+        Err(Unbacked(at))
+    }
+    fn write(&mut self, at: Gpa, _: &[u8]) -> Result<(), Unbacked> {
+        Err(Unbacked(at))
+    }
+}
+
+fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
+    let page: &'static ConsolePage = Box::leak(Box::new(ConsolePage::empty()));
+    let mut leaf = |_, _| CpuidRegisters::default();
+    let config = VmmConfig {
+        cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ),
+        platform: PlatformConfig {
+            tsc_hz: HZ,
+            rtc_unix_seconds: 0,
+            memory_bytes: 1 << 20,
+            mmio_uart: None,
+        },
+    };
+    let mut state = Box::new(GuestState::at_reset());
+    state.rflags |= GuestState::INTERRUPT_FLAG;
+    let ring0 = Script {
+        steps: steps.into_iter().collect(),
+        state,
+        now: Tsc(1000),
+        page,
+        asked: Vec::new(),
+        taken: Vec::new(),
+        types: &[],
+        results: Vec::new(),
+        deadlines: Vec::new(),
+    };
+    let words = Box::leak(Box::new(VmPage::empty()));
+    let (vmm, console) = (Vmm::new(config, Tsc(0)), Console::new(page, HZ));
+    Monitor::new(ring0, NoMemory, vmm, console, words)
+}
+
+fn prints(text: &[u8]) -> impl Iterator<Item = Step> + '_ {
+    text.iter().map(|byte| Step::Port(COM1, Direction::Out, u64::from(*byte)))
+}
+
+/// UART, PIC and IER set up so that a typed byte interrupts by vector 24h.
+fn listens() -> impl Iterator<Item = Step> {
+    let writes = [(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xef)];
+    let uart = [(COM1 + 4, 8), (COM1 + 1, 1)];
+    writes
+        .into_iter()
+        .chain(uart)
+        .map(|(port, value)| Step::Port(port, Direction::Out, value))
+}
+
+fn reads(register: u16) -> Step {
+    Step::Port(COM1 + register, Direction::In, 0)
+}
+
+#[test]
+fn a_line_is_announced_at_its_end_and_once() {
+    let mut monitor = monitor(prints(b"hello\nyou"));
+    assert_eq!(monitor.run(), StopReason::TripleFault);
+    let ring0 = &mut monitor.ring0;
+    assert_eq!(ring0.asked, [Asked::Announce, Asked::Announce], "the second at the end");
+    ring0.console_turn();
+    assert_eq!(ring0.taken, b"hello\nyou");
+}
+
+#[test]
+fn a_line_without_end_is_announced_when_it_is_long() {
+    let mut monitor = monitor(prints(&[b'x'; 2047]));
+    monitor.console.announce_rest(&mut monitor.ring0);
+    for _ in 0..2047 {
+        let _ = monitor.enter();
+    }
+    assert_eq!(monitor.ring0.asked, []);
+    monitor.ring0.steps.extend(prints(b"x"));
+    let _ = monitor.enter();
+    assert_eq!(monitor.ring0.asked, [Asked::Announce]);
+}
+
+#[test]
+fn a_prompt_is_announced_when_it_is_old_though_the_guest_does_nothing() {
+    let old_tsc = HZ / 100;
+    let steps = prints(b"> ").chain([Step::Time(old_tsc - 1), Step::Time(1)]);
+    let mut monitor = monitor(steps);
+    for _ in 0..3 {
+        let _ = monitor.enter();
+    }
+    assert_eq!(monitor.ring0.asked, []);
+    assert_eq!(monitor.ring0.state.deadline, Tsc(1000 + old_tsc));
+    let _ = monitor.enter();
+    assert_eq!(monitor.ring0.asked, [Asked::Announce]);
+    assert_eq!(monitor.ring0.state.deadline, Tsc::NEVER);
+}
+
+#[test]
+fn a_full_ring_stops_the_guest_until_there_is_room_and_loses_nothing() {
+    let text: Vec<u8> = (0..10_000_u32).map(|n| (n % 200) as u8 + 20).collect();
+    let mut monitor = monitor(prints(&text));
+    let _ = monitor.run();
+    let ring0 = &mut monitor.ring0;
+    assert!(ring0.asked.contains(&Asked::Wait(Tsc(1000 + HZ / 1000))));
+    ring0.console_turn();
+    assert!(ring0.taken == text);
+}
+
+#[test]
+fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
+    let steps = listens().chain([
+        Step::Notified(vmm_bits::CONSOLE),
+        reads(5),
+        reads(0),
+        Step::Exit(VmExit::InterruptWindow),
+    ]);
+    let mut monitor = monitor(steps);
+    for _ in 0..7 {
+        let _ = monitor.enter();
+    }
+    monitor.ring0.type_bytes(b"k");
+    let _ = monitor.enter();
+    assert_eq!(monitor.ring0.state.interrupt_window, 1);
+    assert!(!monitor.ring0.state.inject.is_some(), "the page may be stale");
+    let _ = monitor.enter();
+    assert_eq!(monitor.ring0.state.get(Gpr::Rax) & 1, 1, "data ready");
+    assert_eq!(monitor.ring0.state.inject.0 & 0xff, 0x24);
+    let _ = monitor.enter();
+    assert_eq!(monitor.ring0.state.get(Gpr::Rax), u64::from(b'k'));
+}
+
+#[test]
+fn bits_of_nothing_known_change_nothing() {
+    let mut monitor = monitor([Step::Notified(1 << 40)]);
+    let _ = monitor.enter();
+    monitor.ring0.type_bytes(b"k");
+    let resume = monitor.enter();
+    assert_eq!(resume, Resume::Stop(StopReason::TripleFault));
+    assert_eq!(monitor.ring0.asked, []);
+}
+
+#[test]
+fn what_the_uart_has_no_room_for_is_offered_again_and_keeps_its_order() {
+    let mut monitor = monitor([Step::Notified(vmm_bits::CONSOLE)]);
+    let text: Vec<u8> = (0..200).collect();
+    monitor.ring0.type_bytes(&text);
+    let _ = monitor.enter();
+    let retry = monitor.ring0.now.after(100_000);
+    assert_eq!(monitor.ring0.state.deadline, retry);
+    let mut read = Vec::new();
+    for _ in 0..2000 {
+        monitor.ring0.steps.extend([Step::Time(10_000), reads(5)]);
+        let _ = (monitor.enter(), monitor.enter());
+        if monitor.ring0.state.get(Gpr::Rax) & 1 != 0 {
+            monitor.ring0.steps.push_back(reads(0));
+            let _ = monitor.enter();
+            read.push(monitor.ring0.state.get(Gpr::Rax) as u8);
+        }
+    }
+    assert_eq!(read, text);
+    assert_eq!(monitor.ring0.state.deadline, Tsc::NEVER);
+}
+
+#[test]
+fn a_sleeper_is_woken_by_a_key_and_gets_its_interrupt() {
+    let steps = listens().chain(prints(b"$")).chain([Step::Exit(VmExit::Hlt)]);
+    let mut monitor = monitor(steps);
+    monitor.ring0.types = b"k";
+    assert_eq!(monitor.run(), StopReason::TripleFault);
+    let ring0 = &monitor.ring0;
+    assert_eq!(ring0.asked, [Asked::Announce, Asked::Wait(Tsc::NEVER)]);
+    assert_eq!(ring0.state.inject.0 & 0xff, 0x24);
+    assert_eq!(ring0.taken, b"$", "announced before the sleep");
+}
+
+#[test]
+fn typed_bytes_that_find_no_room_do_not_keep_a_sleeper_awake() {
+    let mut monitor = monitor([Step::Notified(vmm_bits::CONSOLE), Step::Exit(VmExit::Hlt)]);
+    monitor.ring0.type_bytes(&[7; 300]);
+    let _ = (monitor.enter(), monitor.enter());
+    let _ = monitor.sleep();
+    assert_eq!(monitor.ring0.asked, [Asked::Wait(Tsc::NEVER)]);
+}
+
+#[test]
+fn every_end_is_told_with_what_was_refused() {
+    let exits = [
+        (Step::Port(0x64, Direction::Out, 0xfe), StopReason::ResetAsked),
+        (Step::Port(0xf4, Direction::Out, 3), StopReason::DebugExit(3)),
+    ];
+    for (last, reason) in exits {
+        let steps = [Step::Port(0x5a5a, Direction::In, 0), Step::Exit(VmExit::Rdmsr)];
+        let mut monitor = monitor(steps.into_iter().chain([last]));
+        monitor.ring0.state.set(Gpr::Rcx, u64::from(MsrIndex(0xdead).0));
+        assert_eq!(monitor.run(), reason);
+        let count = |counter: &core::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!(count(&monitor.page.absent_accesses), 1);
+        assert_eq!(count(&monitor.page.refused_msrs), 1);
+    }
+}
+
+#[test]
+fn a_pause_gives_the_slice_to_others() {
+    let mut monitor = monitor([Step::Exit(VmExit::Pause)]);
+    let _ = monitor.run();
+    assert_eq!(monitor.ring0.asked, [Asked::Yield]);
+}

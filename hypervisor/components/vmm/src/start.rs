@@ -1,0 +1,147 @@
+//! What a start page says, in the words of who needs it.
+//!
+//! `root` fills the page from the manifest; `main.rs` hands it on to here.
+
+use skerry_abi::StartPage;
+use skerry_devices::PlatformConfig;
+use skerry_load::{ImageKind, Request};
+use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
+use skerry_words::Gpa;
+
+/// Where the optional memory-mapped UART is.
+const MMIO_UART: Gpa = Gpa(0xfe03_0000);
+/// [`StartPage`]'s abilities: RDTSCP and RDPID work in a guest.
+const RDTSCP: u64 = 1 << 0;
+/// INVPCID does.
+const INVPCID: u64 = 1 << 1;
+
+/// What the monitor is made from. `leaf` asks the physical CPU's CPUID.
+pub fn vmm_config(
+    start: &StartPage,
+    leaf: &mut impl FnMut(u32, u32) -> CpuidRegisters,
+) -> VmmConfig {
+    let abilities = GuestAbilities {
+        rdtscp: start.abilities & RDTSCP != 0,
+        invpcid: start.abilities & INVPCID != 0,
+    };
+    VmmConfig {
+        cpuid: CpuidTable::new(leaf, abilities, start.tsc_hz),
+        platform: PlatformConfig {
+            tsc_hz: start.tsc_hz,
+            rtc_unix_seconds: start.rtc_unix_seconds,
+            memory_bytes: start.memory_bytes,
+            mmio_uart: (start.mmio_uart != 0).then_some(MMIO_UART),
+        },
+    }
+}
+
+/// What is to be started. `file` gives the bytes of a file by place and length.
+pub fn request<'a>(
+    start: &'a StartPage,
+    file: impl Fn(u64, u64) -> &'a [u8],
+) -> Request<'a> {
+    Request {
+        image: file(start.kernel_at, start.kernel_bytes),
+        kind: image_kind(start.kind),
+        initrd: (start.initrd_bytes != 0).then(|| file(start.initrd_at, start.initrd_bytes)),
+        cmdline: cmdline(start),
+        memory_bytes: start.memory_bytes,
+    }
+}
+
+/// The command line; empty if it is not text.
+#[must_use]
+pub fn cmdline(start: &StartPage) -> &str {
+    let bytes = usize::try_from(start.cmdline_bytes).ok();
+    let bytes = bytes.and_then(|bytes| start.cmdline.get(..bytes));
+    core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+}
+
+fn image_kind(place: u64) -> ImageKind {
+    match place {
+        1 => ImageKind::LinuxBzImage,
+        2 => ImageKind::Pvh,
+        3 => ImageKind::Elf,
+        4 => ImageKind::Flat,
+        _ => ImageKind::Auto,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> StartPage {
+        StartPage {
+            version: skerry_abi::VERSION,
+            tsc_hz: 50_000_000,
+            abilities: 0,
+            vm_index: 0,
+            kernel_at: 0x1000,
+            kernel_bytes: 3,
+            initrd_at: 0x2000,
+            initrd_bytes: 0,
+            memory_bytes: 64 << 20,
+            kind: 0,
+            rtc_unix_seconds: 0,
+            mmio_uart: 0,
+            cmdline_bytes: 0,
+            cmdline: [0; skerry_abi::CMDLINE_BYTES],
+        }
+    }
+
+    #[test]
+    fn every_kind_of_image_has_the_place_it_is_declared_at() {
+        for kind in [
+            ImageKind::Auto,
+            ImageKind::LinuxBzImage,
+            ImageKind::Pvh,
+            ImageKind::Elf,
+            ImageKind::Flat,
+        ] {
+            assert_eq!(image_kind(kind as u64), kind);
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_cut_to_its_length_and_none_that_is_too_long_is_read() {
+        let mut start = page();
+        start.cmdline[..9].copy_from_slice(b"quiet=1 x");
+        start.cmdline_bytes = 7;
+        assert_eq!(cmdline(&start), "quiet=1");
+        start.cmdline_bytes = u64::MAX;
+        assert_eq!(cmdline(&start), "");
+        start.cmdline[0] = 0xff;
+        start.cmdline_bytes = 3;
+        assert_eq!(cmdline(&start), "");
+    }
+
+    #[test]
+    fn an_initrd_of_no_bytes_is_none() {
+        let file = |at: u64, _| if at == 0x1000 { &b"abc"[..] } else { b"i" };
+        let start = page();
+        let asked = request(&start, file);
+        assert_eq!((asked.image, asked.initrd.is_none()), (&b"abc"[..], true));
+        let mut start = page();
+        start.initrd_bytes = 1;
+        assert_eq!(request(&start, file).initrd, Some(&b"i"[..]));
+    }
+
+    #[test]
+    fn only_abilities_that_are_told_reach_cpuid() {
+        let all = CpuidRegisters {
+            eax: u32::MAX,
+            ebx: u32::MAX,
+            ecx: u32::MAX,
+            edx: u32::MAX,
+        };
+        let mut start = page();
+        let rdtscp = |start: &StartPage| {
+            let table = vmm_config(start, &mut |_, _| all).cpuid;
+            table.look_up(0x8000_0001, 0, 0, 0).edx >> 27 & 1
+        };
+        assert_eq!(rdtscp(&start), 0);
+        start.abilities = RDTSCP;
+        assert_eq!(rdtscp(&start), 1);
+    }
+}

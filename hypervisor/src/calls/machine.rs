@@ -1,0 +1,53 @@
+//! Calls about vCPUs and the machine as a whole: what they are, what they cost, the end.
+
+use super::{Caller, Outcome};
+use crate::machine::Machine;
+use crate::object::Target;
+use crate::power;
+use skerry_abi::{OffWrite, Refused, Rights};
+
+impl Machine {
+    pub(super) fn vcpu_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let id = self.find(caller, 0, Rights::READ, |target| match target {
+            Target::Vcpu(id) => Some(id),
+            _ => None,
+        })?;
+        let vcpu = self.vcpus.get(id).ok_or(Refused::Revoked)?;
+        let guest = self.guests.get(vcpu.guest).ok_or(Refused::Revoked)?;
+        let component = self.components.get(vcpu.component);
+        let run_tsc = component.map_or(0, |component| component.record.run_tsc);
+        let record = vcpu.record(guest, run_tsc);
+        self.tell(caller, caller.argument(1), &record)
+    }
+
+    pub(super) fn machine_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        self.check_machine(caller, Rights::READ)?;
+        let record = self.record();
+        self.tell(caller, caller.argument(1), &record)
+    }
+
+    pub(super) fn machine_off_by(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        self.check_machine(caller, Rights::WRITE)?;
+        let [_, at, count, ..] = caller.arguments;
+        if count > power::MOST_WRITES as u64 {
+            return Err(Refused::BadArgument);
+        }
+        let mut writes = [OffWrite::default(); power::MOST_WRITES];
+        let count = count as usize;
+        for (index, write) in (0..).zip(&mut writes[..count]) {
+            let offset = index * size_of::<OffWrite>() as u64;
+            let at = at.checked_add(offset).ok_or(Refused::BadAddress)?;
+            *write = self.ask(caller, at)?;
+            if !matches!(write.width_bytes, 1 | 2 | 4) {
+                return Err(Refused::BadArgument);
+            }
+        }
+        power::install(&writes[..count]);
+        Ok(Outcome::Answer(0))
+    }
+
+    pub(super) fn machine_off(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        self.check_machine(caller, Rights::WRITE)?;
+        power::off()
+    }
+}

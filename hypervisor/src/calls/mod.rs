@@ -1,0 +1,235 @@
+//! The system calls: from the registers of ring 3 to the objects, every argument checked.
+//!
+//! Owns the way of a call and the look-up of handles. One file per family: `run` (what a VMM
+//! does all the time), `io` (log, ports, lines), `make` (objects), `component`, `machine`.
+//! What each call is for stands at `skerry_abi::Call`. Called by a thread's turn.
+
+mod component;
+mod io;
+mod machine;
+mod make;
+mod run;
+
+use crate::cpu;
+use crate::machine::{Machine, Step, Turn};
+use crate::object::Target;
+use crate::object::component::Component;
+use skerry_abi::{Call, Handle, Refused, Rights, layout};
+use skerry_rights::Id;
+use skerry_words::Tsc;
+
+/// What a call leads to.
+enum Outcome {
+    /// A result in RAX.
+    Answer(u64),
+    /// Results in RAX and RDX.
+    Both(u64, u64),
+    /// The answer comes later, or never.
+    Leave(Turn),
+}
+
+/// The caller and its arguments.
+struct Caller {
+    id: Id<Component>,
+    arguments: [u64; 6],
+}
+
+impl Caller {
+    fn argument(&self, place: usize) -> u64 {
+        self.arguments[place]
+    }
+
+    fn handle(&self, place: usize) -> Handle {
+        Handle::from_word(self.arguments[place])
+    }
+}
+
+impl Machine {
+    /// Carries a call out.
+    #[inline(always)]
+    pub fn call(&mut self, id: Id<Component>, slice_end: Tsc) -> Step {
+        const VCPU_RUN: u64 = Call::VcpuRun as u64;
+        let Some(component) = self.components.get_mut(id) else {
+            return Step::Leave(Turn::Ended);
+        };
+        if component.thread.frame.number() == VCPU_RUN {
+            component.thread.busy_tsc = 0;
+            return self.vcpu_run(id, slice_end);
+        }
+        self.other_call(id)
+    }
+
+    #[inline(never)]
+    fn other_call(&mut self, id: Id<Component>) -> Step {
+        let Some(component) = self.components.get_mut(id) else {
+            return Step::Leave(Turn::Ended);
+        };
+        component.thread.has_called(cpu::tsc::now());
+        let frame = &component.thread.frame;
+        let number = frame.number();
+        let caller = Caller {
+            id,
+            arguments: frame.arguments(),
+        };
+        let outcome = match Call::from_word(number) {
+            Some(call) => self.carry_out(call, &caller),
+            None => Err(Refused::NoSuchCall),
+        };
+        let Some(component) = self.components.get_mut(id) else {
+            return Step::Leave(Turn::Ended);
+        };
+        let frame = &mut component.thread.frame;
+        match outcome {
+            Ok(Outcome::Answer(rax)) => frame.answer(rax),
+            Ok(Outcome::Both(rax, rdx)) => frame.answer_both(rax, rdx),
+            Ok(Outcome::Leave(turn)) => return Step::Leave(turn),
+            Err(refusal) => frame.answer(refusal.code()),
+        }
+        Step::Go
+    }
+
+    fn carry_out(&mut self, call: Call, caller: &Caller) -> Result<Outcome, Refused> {
+        match call {
+            // Only a number above 2^32 with these low bits comes here: `call` takes the rest.
+            Call::VcpuRun => Err(Refused::NoSuchCall),
+            Call::Version => Ok(Outcome::Answer(skerry_abi::VERSION)),
+            Call::Wait => self.wait(caller),
+            Call::Notify => self.notify_call(caller),
+            Call::Yield => self.yield_call(caller),
+            Call::End => self.end_call(caller),
+            Call::VcpuReset => self.vcpu_reset(caller),
+            Call::VcpuPermit => self.vcpu_permit(caller),
+            Call::LogWrite => self.log_write(caller),
+            Call::LogRead => self.log_read(caller),
+            Call::PortRead => self.port_read(caller),
+            Call::PortWrite => self.port_write(caller),
+            Call::PortWriteBytes => self.port_write_bytes(caller),
+            Call::LineWait => self.line_wait(caller),
+            Call::MemoryCreate => self.memory_create(caller),
+            Call::MemoryOfBundle => self.memory_of_bundle(caller),
+            Call::ComponentCreate => self.component_create(caller),
+            Call::ComponentMap => self.component_map(caller),
+            Call::ComponentGrant => self.component_grant(caller),
+            Call::ComponentStart => self.component_start(caller),
+            Call::ComponentEnd => self.component_end(caller),
+            Call::ComponentRead => self.component_read(caller),
+            Call::NotificationCreate => self.notification_create(caller),
+            Call::GuestCreate => self.guest_create(caller),
+            Call::VcpuCreate => self.vcpu_create(caller),
+            Call::VcpuRead => self.vcpu_read(caller),
+            Call::PortsCreate => self.ports_create(caller),
+            Call::LineCreate => self.line_create(caller),
+            Call::MachineRead => self.machine_read(caller),
+            Call::MachineOffBy => self.machine_off_by(caller),
+            Call::MachineOff => self.machine_off(caller),
+            Call::HandleClose => self.handle_close(caller),
+            Call::ObjectEnd => self.object_end(caller),
+        }
+    }
+
+    /// What a handle of the caller's is to, with these rights. What has ended is refused by
+    /// whoever looks for the object.
+    fn look_up(&self, caller: &Caller, place: usize, rights: Rights) -> Result<Target, Refused> {
+        let component = self.components.get(caller.id).ok_or(Refused::Revoked)?;
+        component.table.with(caller.handle(place), rights)
+    }
+
+    /// A handle to a kind, by `pick`; the kind is checked before the rights.
+    fn find<T>(
+        &self,
+        caller: &Caller,
+        place: usize,
+        rights: Rights,
+        pick: impl FnOnce(Target) -> Option<T>,
+    ) -> Result<T, Refused> {
+        let component = self.components.get(caller.id).ok_or(Refused::Revoked)?;
+        let (target, held) = component.table.look_up(caller.handle(place))?;
+        let found = pick(target).ok_or(Refused::WrongKind)?;
+        if held.contains(rights) {
+            Ok(found)
+        } else {
+            Err(Refused::NotPermitted)
+        }
+    }
+
+    /// Whether the caller may make objects.
+    fn check_machine(&self, caller: &Caller, rights: Rights) -> Result<(), Refused> {
+        self.find(caller, 0, rights, |target| {
+            (target == Target::Machine).then_some(())
+        })
+    }
+
+    /// A component that a handle names, or the caller itself.
+    fn find_component(
+        &self,
+        caller: &Caller,
+        place: usize,
+        rights: Rights,
+    ) -> Result<Id<Component>, Refused> {
+        if caller.argument(place) == layout::MYSELF.word() {
+            return Ok(caller.id);
+        }
+        let id = self.find(caller, place, rights, |target| match target {
+            Target::Component(id) => Some(id),
+            _ => None,
+        })?;
+        self.components.get(id).ok_or(Refused::Revoked)?;
+        Ok(id)
+    }
+
+    /// Gives the caller a handle to something new.
+    fn grant(
+        &mut self,
+        caller: &Caller,
+        target: Target,
+        rights: Rights,
+    ) -> Result<Outcome, Refused> {
+        let component = self.components.get_mut(caller.id).ok_or(Refused::Revoked)?;
+        let handle = component.table.grant(target, rights)?;
+        Ok(Outcome::Answer(handle.word()))
+    }
+
+    /// Copies a record of integers to the caller.
+    fn tell<T: Plain>(&mut self, caller: &Caller, at: u64, record: &T) -> Result<Outcome, Refused> {
+        self.copy_out(caller.id, at, record.bytes())?;
+        Ok(Outcome::Answer(0))
+    }
+
+    /// Copies a record of integers from the caller.
+    fn ask<T: Plain>(&mut self, caller: &Caller, at: u64) -> Result<T, Refused> {
+        let mut record = T::default();
+        self.copy_in(caller.id, at, record.bytes_mut())?;
+        Ok(record)
+    }
+}
+
+/// Records without padding, of which any bytes are valid.
+///
+/// # Safety
+/// That is so.
+unsafe trait Plain: Default + Sized {
+    fn bytes(&self) -> &[u8] {
+        let start = core::ptr::from_ref(self).cast();
+        // SAFETY: by the trait's promise all bytes are initialised.
+        unsafe { core::slice::from_raw_parts(start, size_of::<Self>()) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let start = core::ptr::from_mut(self).cast();
+        // SAFETY: by the trait's promise any bytes are valid.
+        unsafe { core::slice::from_raw_parts_mut(start, size_of::<Self>()) }
+    }
+}
+
+// SAFETY: `repr(C)`, integers only, padding spelt out; so are the others.
+unsafe impl Plain for skerry_abi::ComponentRecord {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::VcpuRecord {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::MachineRecord {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::MapRequest {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::GuestRange {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::OffWrite {}

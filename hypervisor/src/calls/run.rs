@@ -1,0 +1,125 @@
+//! What every component does, and a VMM all the time: run, wait, tell, end.
+
+use super::{Caller, Outcome};
+use crate::cpu;
+use crate::machine::{Machine, Step, Turn};
+use crate::object::Target;
+use crate::object::component::Component;
+use crate::object::vcpu::Vcpu;
+use skerry_abi::{EndCause, Handle, Refused, Rights};
+use skerry_rights::Id;
+use skerry_words::Tsc;
+
+impl Machine {
+    /// Runs the guest of the caller's vCPU.
+    #[inline(always)]
+    pub(super) fn vcpu_run(&mut self, id: Id<Component>, slice_end: Tsc) -> Step {
+        let Some(component) = self.components.get_mut(id) else {
+            return Step::Leave(Turn::Ended);
+        };
+        let handle = Handle::from_word(component.thread.frame.first());
+        match self.runnable(id, handle) {
+            Ok(vcpu) => self.run_guest(id, vcpu, slice_end),
+            Err(refusal) => {
+                if let Some(component) = self.components.get_mut(id) {
+                    component.thread.has_called(cpu::tsc::now());
+                    component.thread.frame.answer(refusal.code());
+                }
+                Step::Go
+            }
+        }
+    }
+
+    /// The caller's own vCPU, if the handle is to it and it has a state.
+    #[inline(always)]
+    fn runnable(&self, id: Id<Component>, handle: Handle) -> Result<Id<Vcpu>, Refused> {
+        let component = self.components.get(id).ok_or(Refused::Revoked)?;
+        let (target, rights) = component.table.look_up(handle)?;
+        let Target::Vcpu(vcpu) = target else {
+            return Err(Refused::WrongKind);
+        };
+        if !rights.contains(Rights::RUN) || component.vcpu != Some(vcpu) {
+            return Err(Refused::NotPermitted);
+        }
+        let running = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?;
+        if running.is_reset {
+            Ok(vcpu)
+        } else {
+            Err(Refused::WrongState)
+        }
+    }
+
+    /// The caller's own vCPU, by its first argument.
+    fn own_vcpu(&mut self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
+        let vcpu = self.find(caller, 0, Rights::RUN, |target| match target {
+            Target::Vcpu(id) => Some(id),
+            _ => None,
+        })?;
+        let owner = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?.component;
+        if owner == caller.id {
+            Ok(vcpu)
+        } else {
+            Err(Refused::NotPermitted)
+        }
+    }
+
+    pub(super) fn vcpu_permit(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let vcpu = self.own_vcpu(caller)?;
+        let vcpu = self.vcpus.get_mut(vcpu).ok_or(Refused::Revoked)?;
+        if vcpu.is_reset {
+            return Err(Refused::WrongState);
+        }
+        vcpu.hardware.permit(caller.argument(1), caller.argument(2));
+        Ok(Outcome::Answer(0))
+    }
+
+    pub(super) fn vcpu_reset(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let id = self.own_vcpu(caller)?;
+        self.take_vcpu_off();
+        let vcpu = self.vcpus.get_mut(id).ok_or(Refused::Revoked)?;
+        let guest = self.guests.get(vcpu.guest).ok_or(Refused::Revoked)?;
+        vcpu.hardware.reset(guest.stage());
+        vcpu.is_reset = true;
+        self.put_vcpu_on(id);
+        Ok(Outcome::Answer(0))
+    }
+
+    pub(super) fn wait(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let deadline = Tsc(caller.argument(0));
+        let component = self.components.get_mut(caller.id).ok_or(Refused::Revoked)?;
+        let bits = component.thread.take_pending();
+        if bits != 0 || deadline <= cpu::tsc::now() {
+            return Ok(Outcome::Both(0, bits));
+        }
+        component.thread.sleeps_until = Some(deadline);
+        Ok(Outcome::Leave(Turn::Asleep))
+    }
+
+    pub(super) fn notify_call(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let (target, bits) = self.find(caller, 0, Rights::SIGNAL, |target| match target {
+            Target::Notification(id, bits) => Some((id, bits)),
+            _ => None,
+        })?;
+        self.notify(target, bits)?;
+        self.answer_now(caller, 0);
+        Ok(Outcome::Leave(Turn::Preempted))
+    }
+
+    pub(super) fn yield_call(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        self.answer_now(caller, 0);
+        Ok(Outcome::Leave(Turn::Yielded))
+    }
+
+    pub(super) fn end_call(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let [code, value, ..] = caller.arguments;
+        self.end_component(caller.id, EndCause::Own, code, value);
+        Ok(Outcome::Leave(Turn::Ended))
+    }
+
+    /// Sets the result of a call after which others may run first.
+    fn answer_now(&mut self, caller: &Caller, rax: u64) {
+        if let Some(component) = self.components.get_mut(caller.id) {
+            component.thread.frame.answer(rax);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The loop of one physical CPU.
+//!
+//! Owns the order of things: interrupts that have come, sleepers that are due, the scheduler's
+//! choice, one turn, its bookkeeping. Time comes from the time-stamp counter alone, so on a
+//! deterministic engine a run repeats to the instruction.
+
+use super::Machine;
+use super::turn::Turn;
+use crate::cpu;
+use crate::object::component::Component;
+use crate::object::vcpu::Vcpu;
+use skerry_rights::Id;
+use skerry_sched::VcpuId;
+use skerry_words::Tsc;
+
+/// A turn ends after this fraction of a second though nobody else wants the CPU, because not
+/// every CPU lets the host's interrupts through while its guest has interrupts off.
+const TURNS_PER_SECOND: u64 = 20;
+
+impl Machine {
+    /// Runs everybody for ever; `root` switches the machine off.
+    pub(super) fn run(&mut self) -> ! {
+        loop {
+            self.tell_of_interrupts();
+            self.wake_due();
+            match self.scheduler.pick() {
+                Some(place) => self.give_turn(place),
+                None => self.idle(),
+            }
+        }
+    }
+
+    /// One thread's turn, until its slice ends or a sleeper is due.
+    fn give_turn(&mut self, place: VcpuId) {
+        let Some(id) = self.places.get(place.0).copied().flatten() else {
+            self.scheduler.remove(place);
+            return;
+        };
+        self.put_on_cpu(id);
+        let began = cpu::tsc::now();
+        let most_tsc = cpu::tsc::hz() / TURNS_PER_SECOND;
+        let slice_tsc = self.scheduler.slice(place).min(most_tsc);
+        let slice_end = began.after(slice_tsc).min(self.next_wake());
+        let turn = self.turn(id, slice_end);
+        let ran = cpu::tsc::now().since(began);
+        self.scheduler.charge(place, ran);
+        if let Some(component) = self.components.get_mut(id) {
+            component.record.run_tsc += ran;
+        }
+        match turn {
+            Turn::Preempted | Turn::Ended => {}
+            Turn::Yielded => self.scheduler.yield_now(place),
+            Turn::Asleep => self.scheduler.sleep(place),
+        }
+    }
+
+    /// Makes a component the one whose memory and vCPU are on the CPU.
+    fn put_on_cpu(&mut self, id: Id<Component>) {
+        let Some(component) = self.components.get(id) else {
+            return;
+        };
+        component.thread.frame.use_next();
+        let vcpu = component.vcpu;
+        if let Some(space) = &component.space {
+            space.activate();
+        }
+        if let Some(vcpu) = vcpu {
+            self.put_vcpu_on(vcpu);
+        }
+    }
+
+    /// Puts a vCPU on the CPU, in the place of the one that is.
+    pub fn put_vcpu_on(&mut self, id: Id<Vcpu>) {
+        if self.loaded == Some(id) {
+            return;
+        }
+        self.take_vcpu_off();
+        if let Some(vcpu) = self.vcpus.get_mut(id) {
+            vcpu.hardware.load();
+            self.loaded = Some(id);
+        }
+    }
+
+    /// Takes the vCPU that is on the CPU off it.
+    pub fn take_vcpu_off(&mut self) {
+        let before = self.loaded.take();
+        if let Some(vcpu) = before.and_then(|id| self.vcpus.get_mut(id)) {
+            vcpu.hardware.unload();
+        }
+    }
+
+    /// The earliest deadline of a sleeper.
+    fn next_wake(&self) -> Tsc {
+        self.components
+            .iter()
+            .filter_map(|(_, component)| component.thread.sleeps_until)
+            .min()
+            .unwrap_or(Tsc::NEVER)
+    }
+
+    fn wake_due(&mut self) {
+        let now = cpu::tsc::now();
+        for (_, component) in self.components.iter_mut() {
+            let thread = &mut component.thread;
+            if thread.sleeps_until.is_some_and(|at| at <= now) {
+                thread.sleeps_until = None;
+                thread.frame.answer_both(0, 0);
+                if let Some(place) = thread.place {
+                    self.scheduler.wake(place);
+                }
+            }
+        }
+    }
+
+    /// Nobody can run: the CPU sleeps until a deadline or an interrupt.
+    fn idle(&mut self) {
+        let began = cpu::tsc::now();
+        cpu::idle::wait_until(self.next_wake());
+        self.idle_tsc += cpu::tsc::now().since(began);
+    }
+}

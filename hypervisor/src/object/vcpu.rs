@@ -1,0 +1,37 @@
+//! A vCPU: the hardware's, whose VMM it has, and what it has used.
+
+use super::component::Component;
+use super::guest::Guest;
+use crate::virt;
+use skerry_abi::VcpuRecord;
+use skerry_rights::Id;
+
+pub use super::meter::Meter;
+
+/// One virtual CPU of a guest.
+pub struct Vcpu {
+    /// The hardware's part.
+    pub hardware: virt::Vcpu,
+    /// Whose memory it runs on.
+    pub guest: Id<Guest>,
+    /// Whose calls run it.
+    pub component: Id<Component>,
+    /// What it has used.
+    pub meter: Meter,
+    /// Whether it has been given a state to start from.
+    pub is_reset: bool,
+}
+
+impl Vcpu {
+    /// What there is to tell of it; its component has run for `run_tsc` ticks in all.
+    pub fn record(&self, guest: &Guest, run_tsc: u64) -> VcpuRecord {
+        VcpuRecord {
+            exits: *self.meter.exits(),
+            guest_tsc: self.meter.guest_tsc(),
+            host_tsc: run_tsc.saturating_sub(self.meter.guest_tsc()),
+            resident_bytes: guest.resident_bytes(),
+            second_stage_bytes: guest.table_bytes(),
+            overhead_bytes: self.hardware.bytes() + size_of::<Self>() as u64,
+        }
+    }
+}
