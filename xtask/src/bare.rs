@@ -13,7 +13,7 @@ use crate::packages::Install;
 use crate::toolchain::Toolchain;
 use crate::{command, component, paths, say};
 
-/// The components: their names in a bundle, and the packages that are their programs.
+/// The components: their names, in a bundle and as programs, and their packages.
 const COMPONENTS: [(&str, &str); 5] = [
     ("root", "root"),
     ("console", "skerry-console-component"),
@@ -55,10 +55,10 @@ impl Built {
     /// # Errors
     /// There is none, or its file cannot be mapped as it stands.
     pub fn component(&self, name: &str) -> Result<Vec<u8>> {
-        let mut known = COMPONENTS.iter();
-        let found = known.find(|(known, _)| *known == name);
-        let (_, program) = found.with_context(|| format!("no component is called \"{name}\""))?;
-        let path = self.folder.join(program);
+        component_names()
+            .find(|known| *known == name)
+            .with_context(|| format!("no component is called \"{name}\""))?;
+        let path = self.folder.join(name);
         let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         component::stripped(&file).with_context(|| format!("component {}", path.display()))
     }

@@ -10,6 +10,7 @@ mod bundle;
 mod check;
 mod command;
 mod component;
+mod count;
 mod doctor;
 mod engine;
 mod failure;
@@ -72,6 +73,8 @@ enum Command {
     Image(produce::ImageArgs),
     /// Build the hypervisor, its components and the guest stubs for bare metal
     Build(produce::BuildArgs),
+    /// Count the lines of code in ring 0 and in each component
+    Lines,
     /// Show which tools and engines are here, and what is missing
     Doctor(doctor::DoctorArgs),
     #[command(hide = true)]
@@ -116,6 +119,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Check(options) => checks(&options),
         Command::Image(args) => produce::image(&args),
         Command::Build(args) => produce::build(&args),
+        Command::Lines => count::run(),
         Command::Doctor(args) => doctor::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Leash(args) => leash::become_leashed(&args),

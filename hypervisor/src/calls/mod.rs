@@ -16,7 +16,6 @@ use crate::object::Target;
 use crate::object::component::Component;
 use skerry_abi::{Call, Handle, Refused, Rights, layout};
 use skerry_rights::Id;
-use skerry_words::Tsc;
 
 /// What a call leads to.
 enum Outcome {
@@ -46,15 +45,14 @@ impl Caller {
 
 impl Machine {
     /// Carries a call out.
-    #[inline(always)]
-    pub fn call(&mut self, id: Id<Component>, slice_end: Tsc) -> Step {
+    pub fn call(&mut self, id: Id<Component>) -> Step {
         const VCPU_RUN: u64 = Call::VcpuRun as u64;
         let Some(component) = self.components.get_mut(id) else {
             return Step::Leave(Turn::Ended);
         };
         if component.thread.frame.number() == VCPU_RUN {
-            component.thread.busy_tsc = 0;
-            return self.vcpu_run(id, slice_end);
+            component.thread.has_called(cpu::tsc::now());
+            return self.vcpu_run(id);
         }
         self.other_call(id)
     }

@@ -4,22 +4,26 @@ use super::{Caller, Outcome};
 use crate::cpu;
 use crate::machine::{Machine, Step, Turn};
 use crate::object::Target;
-use crate::object::component::Component;
+use crate::object::component::{Component, Mode};
 use crate::object::vcpu::Vcpu;
 use skerry_abi::{EndCause, Handle, Refused, Rights};
 use skerry_rights::Id;
 use skerry_words::Tsc;
 
 impl Machine {
-    /// Runs the guest of the caller's vCPU.
-    #[inline(always)]
-    pub(super) fn vcpu_run(&mut self, id: Id<Component>, slice_end: Tsc) -> Step {
+    /// Has the guest of the caller's vCPU run.
+    pub(super) fn vcpu_run(&mut self, id: Id<Component>) -> Step {
         let Some(component) = self.components.get_mut(id) else {
             return Step::Leave(Turn::Ended);
         };
-        let handle = Handle::from_word(component.thread.frame.first());
-        match self.runnable(id, handle) {
-            Ok(vcpu) => self.run_guest(id, vcpu, slice_end),
+        let word = component.thread.frame.first();
+        match self.runnable(id, Handle::from_word(word)) {
+            Ok(vcpu) => {
+                if let Some(component) = self.components.get_mut(id) {
+                    component.thread.mode = Mode::Guest(vcpu, word);
+                }
+                Step::Go
+            }
             Err(refusal) => {
                 if let Some(component) = self.components.get_mut(id) {
                     component.thread.has_called(cpu::tsc::now());
@@ -31,7 +35,6 @@ impl Machine {
     }
 
     /// The caller's own vCPU, if the handle is to it and it has a state.
-    #[inline(always)]
     fn runnable(&self, id: Id<Component>, handle: Handle) -> Result<Id<Vcpu>, Refused> {
         let component = self.components.get(id).ok_or(Refused::Revoked)?;
         let (target, rights) = component.table.look_up(handle)?;

@@ -12,7 +12,7 @@
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use skerry_abi::layout;
+use skerry_abi::{Call, layout};
 
 use super::gdt;
 use super::idt::TrapFrame;
@@ -65,6 +65,12 @@ impl UserFrame {
     #[inline(always)]
     pub fn first(&self) -> u64 {
         self.0.registers[RDI]
+    }
+
+    /// Whether it asks to run the vCPU behind this handle.
+    #[inline(always)]
+    pub fn is_run_of(&self, handle: u64) -> bool {
+        self.number() == Call::VcpuRun as u64 && self.first() == handle
     }
 
     /// All arguments of a call.

@@ -7,12 +7,12 @@
 use super::Machine;
 use super::turn::{Step, Turn};
 use crate::cpu;
-use crate::object::component::{Component, Mode};
-use crate::object::guest::NotBacked;
+use crate::object::component::{Component, Mode, Thread};
+use crate::object::guest::{Guest, NotBacked};
 use crate::object::vcpu::Vcpu;
-use skerry_abi::{EndCause, RunEnd};
+use skerry_abi::{CALL_VECTOR, EndCause, RunEnd};
 use skerry_rights::Id;
-use skerry_words::{ExitWords, Tsc, VmExit};
+use skerry_words::{Tsc, VmExit};
 
 /// A guest runs at least this long per entry, in ticks, whatever its timers say: one that
 /// arms them in the past still makes progress.
@@ -20,19 +20,41 @@ const LEAST_RUN_TSC: u64 = 1000;
 
 /// What an exit leads to.
 enum After {
+    /// The guest goes on.
     Enter,
-    Hand(VmExit),
+    /// The VMM answers.
+    Hand,
+    /// The slice is over.
     Preempt,
+    /// The host has no frame for the guest.
+    OutOfMemory,
+}
+
+/// How a run between a guest and its VMM came to its end.
+enum Left {
+    /// The VMM did something else than to run its guest again.
+    Ring3(u64),
+    /// The slice was over while the guest ran.
+    Preempted,
+    /// As in [`After`].
     OutOfMemory,
 }
 
 impl Machine {
-    /// Runs a component's guest until its VMM is needed, or the slice is over.
-    #[inline(always)]
-    pub fn run_guest(&mut self, id: Id<Component>, vcpu: Id<Vcpu>, slice_end: Tsc) -> Step {
-        let (Some(component), Some(running)) =
-            (self.components.get_mut(id), self.vcpus.get_mut(vcpu))
+    /// Runs a component's guest, which `handle` stands for, and its VMM in turn, until that does
+    /// something else or the slice is over.
+    pub fn run_guest(
+        &mut self,
+        id: Id<Component>,
+        (vcpu_id, handle): (Id<Vcpu>, u64),
+        slice_end: Tsc,
+    ) -> Step {
+        let (Some(component), Some(vcpu)) =
+            (self.components.get_mut(id), self.vcpus.get_mut(vcpu_id))
         else {
+            return Step::Leave(Turn::Ended);
+        };
+        let Some(guest) = self.guests.get_mut(vcpu.guest) else {
             return Step::Leave(Turn::Ended);
         };
         if component.thread.pending != 0 {
@@ -45,56 +67,16 @@ impl Machine {
         if self.first_guest.is_none() {
             self.first_guest = Some(cpu::tsc::now());
         }
-        let after = loop {
-            let entered = cpu::tsc::now();
-            if entered >= slice_end {
-                break After::Preempt;
-            }
-            let limit = limit(running, slice_end, entered);
-            let exit = running.hardware.enter(entered, limit);
-            let now = cpu::tsc::now();
-            running.meter.exit(exit.kind(), entered, now);
-            let after = match exit {
-                VmExit::Memory(access) => match self.guests.get_mut(running.guest) {
-                    Some(guest) => match guest.back(access.gpa) {
-                        Ok(()) => After::Enter,
-                        Err(NotBacked::OutOfMemory) => After::OutOfMemory,
-                        Err(NotBacked::NotRam) => {
-                            running.hardware.complete();
-                            After::Hand(exit)
-                        }
-                    },
-                    None => After::Hand(exit),
-                },
-                VmExit::HostInterrupt(vector) => {
-                    if let Some(vector) = vector {
-                        cpu::interrupt::dispatch(vector);
-                    }
-                    interrupted(slice_end, limit, now)
-                }
-                VmExit::Timer if now >= slice_end => After::Preempt,
-                _ => After::Hand(exit),
-            };
-            match after {
-                After::Enter => {}
-                other => {
-                    component.thread.since = now;
-                    break other;
-                }
-            }
-        };
-        match after {
-            After::Hand(exit) => {
-                running.hardware.state().exit = ExitWords::encode(&exit);
-                component.thread.frame.answer(RunEnd::Exit as u64);
+        match alternate(&mut component.thread, vcpu, guest, handle, slice_end) {
+            Left::Ring3(vector) => {
                 component.thread.mode = Mode::Ring3;
-                Step::Go
+                self.after_ring3(id, vector, slice_end)
             }
-            After::Preempt | After::Enter => {
-                component.thread.mode = Mode::Guest(vcpu);
+            Left::Preempted => {
+                component.thread.mode = Mode::Guest(vcpu_id, handle);
                 Step::Leave(Turn::Preempted)
             }
-            After::OutOfMemory => {
+            Left::OutOfMemory => {
                 self.end_component(id, EndCause::OutOfMemory, 0, 0);
                 Step::Leave(Turn::Ended)
             }
@@ -102,22 +84,77 @@ impl Machine {
     }
 }
 
+/// Guest, VMM, guest, VMM: as long as the VMM's next call is the same again, nothing that was
+/// checked for the first one can have changed.
+#[inline(always)]
+fn alternate(
+    thread: &mut Thread,
+    vcpu: &mut Vcpu,
+    guest: &mut Guest,
+    handle: u64,
+    slice_end: Tsc,
+) -> Left {
+    const CALL: u64 = CALL_VECTOR as u64;
+    loop {
+        match enter_once(thread, vcpu, guest, slice_end) {
+            After::Enter => {}
+            After::Preempt => return Left::Preempted,
+            After::OutOfMemory => return Left::OutOfMemory,
+            After::Hand => {
+                thread.frame.answer(RunEnd::Exit as u64);
+                cpu::apic::interrupt_by(slice_end);
+                let vector = thread.frame.enter();
+                if vector != CALL || !thread.frame.is_run_of(handle) {
+                    return Left::Ring3(vector);
+                }
+            }
+        }
+    }
+}
+
+/// One entry and its exit.
+#[inline(always)]
+fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end: Tsc) -> After {
+    let entered = cpu::tsc::now();
+    if entered >= slice_end {
+        return After::Preempt;
+    }
+    let limit = limit(vcpu, slice_end, entered);
+    let exit = vcpu.hardware.enter(entered, limit);
+    let now = cpu::tsc::now();
+    vcpu.meter.exit(exit.kind(), entered, now);
+    thread.has_called(now);
+    match exit {
+        VmExit::Memory(access) => match guest.back(access.gpa) {
+            Ok(()) => return After::Enter,
+            Err(NotBacked::OutOfMemory) => return After::OutOfMemory,
+            Err(NotBacked::NotRam) => vcpu.hardware.complete(),
+        },
+        VmExit::HostInterrupt(vector) => {
+            if let Some(vector) = vector {
+                cpu::interrupt::dispatch(vector);
+            }
+            if now >= slice_end || cpu::interrupt::lines_wait() {
+                return After::Preempt;
+            }
+            if now < limit {
+                return After::Enter;
+            }
+            vcpu.tell(&VmExit::Timer);
+            return After::Hand;
+        }
+        VmExit::Timer if now >= slice_end => return After::Preempt,
+        _ => {}
+    }
+    vcpu.tell(&exit);
+    After::Hand
+}
+
 /// When the guest must exit at the latest: at the end of its slice or at its own next
 /// deadline, but not before it could do anything.
 #[inline(always)]
-fn limit(vcpu: &mut Vcpu, slice_end: Tsc, now: Tsc) -> Tsc {
-    let own = vcpu.hardware.state().deadline;
-    own.max(Tsc(now.0.wrapping_add(LEAST_RUN_TSC)))
+fn limit(vcpu: &Vcpu, slice_end: Tsc, now: Tsc) -> Tsc {
+    vcpu.deadline()
+        .max(Tsc(now.0.wrapping_add(LEAST_RUN_TSC)))
         .min(slice_end)
-}
-
-/// After a host interrupt, which may have been the one that ends the guest's time.
-fn interrupted(slice_end: Tsc, limit: Tsc, now: Tsc) -> After {
-    if now >= slice_end || cpu::interrupt::lines_wait() {
-        After::Preempt
-    } else if now >= limit {
-        After::Hand(VmExit::Timer)
-    } else {
-        After::Enter
-    }
 }

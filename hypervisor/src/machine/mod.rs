@@ -17,7 +17,7 @@ use crate::object::Target;
 use crate::object::component::{Component, Region};
 use crate::object::guest::Guest;
 use crate::object::memory::Memory;
-use crate::object::vcpu::{Meter, Vcpu};
+use crate::object::vcpu::Vcpu;
 use crate::virt::Backend;
 use crate::{cpu, mem, power};
 use alloc::vec::Vec;
@@ -250,13 +250,7 @@ impl Machine {
         space
             .map(layout::STATE_PAGE, page, PageSize::Kib4, rights)
             .map_err(|_| Refused::Exhausted)?;
-        let vcpu = Vcpu {
-            hardware,
-            guest,
-            component,
-            meter: Meter::new(),
-            is_reset: false,
-        };
+        let vcpu = Vcpu::new(hardware, guest, component);
         let id = self.vcpus.insert(vcpu).ok_or(Refused::Exhausted)?;
         owner.vcpu = Some(id);
         Ok(id)

@@ -48,7 +48,7 @@ impl Machine {
                     let vector = component.thread.frame.enter();
                     self.after_ring3(id, vector, slice_end)
                 }
-                Mode::Guest(vcpu) => self.run_guest(id, vcpu, slice_end),
+                Mode::Guest(vcpu, handle) => self.run_guest(id, (vcpu, handle), slice_end),
             };
             if let Step::Leave(turn) = step {
                 return turn;
@@ -56,13 +56,12 @@ impl Machine {
         }
     }
 
-    #[inline(always)]
-    fn after_ring3(&mut self, id: Id<Component>, vector: u64, slice_end: Tsc) -> Step {
+    pub(super) fn after_ring3(&mut self, id: Id<Component>, vector: u64, slice_end: Tsc) -> Step {
         const CALL: u64 = CALL_VECTOR as u64;
         const EXCEPTIONS: u64 = 32;
         const PAGE_FAULT: u64 = 14;
         match vector {
-            CALL => self.call(id, slice_end),
+            CALL => self.call(id),
             PAGE_FAULT => self.page_fault(id),
             0..EXCEPTIONS => self.exception(id, vector),
             _ => self.interrupted_in_ring3(id, vector, slice_end),

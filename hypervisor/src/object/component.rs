@@ -57,8 +57,8 @@ pub struct Thread {
 pub enum Mode {
     /// In ring 3.
     Ring3,
-    /// In the guest of its vCPU, in the middle of a call.
-    Guest(Id<Vcpu>),
+    /// In the guest of its vCPU, in the middle of a call with this handle.
+    Guest(Id<Vcpu>, u64),
 }
 
 /// Pages of memory in an address space.

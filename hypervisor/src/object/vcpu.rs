@@ -6,12 +6,14 @@ use crate::virt;
 use skerry_abi::VcpuRecord;
 use skerry_rights::Id;
 
-pub use super::meter::Meter;
+use super::meter::Meter;
+use skerry_words::{ExitWords, Tsc, VmExit};
 
 /// One virtual CPU of a guest.
 pub struct Vcpu {
     /// The hardware's part.
     pub hardware: virt::Vcpu,
+    view: virt::StateView,
     /// Whose memory it runs on.
     pub guest: Id<Guest>,
     /// Whose calls run it.
@@ -23,6 +25,32 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
+    /// One that has not run, nor been given a state.
+    pub fn new(hardware: virt::Vcpu, guest: Id<Guest>, component: Id<Component>) -> Self {
+        Self {
+            view: hardware.view(),
+            hardware,
+            guest,
+            component,
+            meter: Meter::new(),
+            is_reset: false,
+        }
+    }
+
+    /// When its VMM wants to be asked again.
+    #[inline(always)]
+    pub fn deadline(&self) -> Tsc {
+        // SAFETY: `hardware` has the page, and lives as long as this.
+        unsafe { self.view.deadline() }
+    }
+
+    /// Tells its VMM of an exit.
+    #[inline(always)]
+    pub fn tell(&mut self, exit: &VmExit) {
+        // SAFETY: as above.
+        unsafe { self.view.tell(ExitWords::encode(exit)) };
+    }
+
     /// What there is to tell of it; its component has run for `run_tsc` ticks in all.
     pub fn record(&self, guest: &Guest, run_tsc: u64) -> VcpuRecord {
         VcpuRecord {

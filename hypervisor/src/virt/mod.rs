@@ -15,9 +15,10 @@ mod vmx;
 use crate::cpu;
 use core::fmt;
 use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
-use skerry_words::{GuestState, Hpa, Tsc, VmExit};
+use skerry_words::{Hpa, Tsc, VmExit};
 
 pub use own_msrs::TscAux;
+pub use state_page::StateView;
 
 /// Why this machine cannot run guests: one line that names the bit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,12 +146,11 @@ impl Backend {
 }
 
 impl Vcpu {
-    /// The page it shares with its VMM.
-    #[inline(always)]
-    pub fn state(&mut self) -> &mut GuestState {
+    /// A view of the page it shares with its VMM.
+    pub fn view(&self) -> StateView {
         match self {
-            Self::Vmx(vcpu) => &mut vcpu.state,
-            Self::Svm(vcpu) => &mut vcpu.state,
+            Self::Vmx(vcpu) => vcpu.state.view(),
+            Self::Svm(vcpu) => vcpu.state.view(),
         }
     }
 

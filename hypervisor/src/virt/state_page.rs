@@ -5,22 +5,34 @@
 
 use crate::mem::{OwnedFrame, pointer};
 use core::ops::{Deref, DerefMut};
-use skerry_words::{GuestState, Hpa};
+use core::ptr::NonNull;
+use skerry_words::{ExitWords, GuestState, Hpa, Tsc};
 
 /// One page with a [`GuestState`].
-pub struct StatePage(OwnedFrame);
+pub struct StatePage {
+    frame: OwnedFrame,
+    state: NonNull<GuestState>,
+}
 
 impl StatePage {
     /// A page with the state at RESET; `None` without a frame.
     pub fn new() -> Option<Self> {
-        let mut page = Self(OwnedFrame::zeroed()?);
+        let frame = OwnedFrame::zeroed()?;
+        let state = NonNull::new(pointer(frame.start()).cast())?;
+        let mut page = Self { frame, state };
         *page = GuestState::at_reset();
         Some(page)
     }
 
+    /// The few words of it that every exit needs, for who does not want to ask which backend
+    /// has it.
+    pub fn view(&self) -> StateView {
+        StateView(self.state)
+    }
+
     /// Its frame.
     pub fn start(&self) -> Hpa {
-        self.0.start()
+        self.frame.start()
     }
 }
 
@@ -31,7 +43,7 @@ impl Deref for StatePage {
     fn deref(&self) -> &GuestState {
         // SAFETY: a whole aligned frame, of which any bytes are a `GuestState`; the VMM does not
         // run meanwhile.
-        unsafe { &*pointer(self.0.start()).cast() }
+        unsafe { self.state.as_ref() }
     }
 }
 
@@ -39,6 +51,32 @@ impl DerefMut for StatePage {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut GuestState {
         // SAFETY: as for `deref`; and this is the one owner in ring 0.
-        unsafe { &mut *pointer(self.0.start()).cast() }
+        unsafe { self.state.as_mut() }
+    }
+}
+
+/// A view of a [`StatePage`], for as long as that lives.
+#[derive(Clone, Copy, Debug)]
+pub struct StateView(NonNull<GuestState>);
+
+impl StateView {
+    /// When the VMM wants to be asked again.
+    ///
+    /// # Safety
+    /// The page still is.
+    #[inline(always)]
+    pub unsafe fn deadline(self) -> Tsc {
+        // SAFETY: the caller's promise; the VMM does not run meanwhile.
+        unsafe { (*self.0.as_ptr()).deadline }
+    }
+
+    /// Tells the VMM of an exit.
+    ///
+    /// # Safety
+    /// As for [`StateView::deadline`].
+    #[inline(always)]
+    pub unsafe fn tell(self, exit: ExitWords) {
+        // SAFETY: as above.
+        unsafe { (*self.0.as_ptr()).exit = exit };
     }
 }

@@ -174,8 +174,9 @@ fn is_test(path: &str) -> bool {
     path.contains("/tests/") || path.ends_with("/tests.rs")
 }
 
-/// Names that the specifications of PVH and `bootloader_api` gave.
-const GIVEN_NAMES: [&str; 3] = ["start_info", "StartInfo", "BootInfo"];
+/// Names that the specifications of PVH and `bootloader_api` gave, and the system call that
+/// closes a handle.
+const GIVEN_NAMES: [&str; 4] = ["start_info", "StartInfo", "BootInfo", "handle_close"];
 
 /// The part of a function's name that stands for no thought.
 fn vague(name: &str) -> Option<&str> {

@@ -212,7 +212,12 @@ impl<'a> Lane<'a> {
     fn open_round(&mut self, outside: &mut impl Outside) -> bool {
         self.ends_due = self.control.ends.load(Ordering::Acquire);
         self.take_wake(outside);
-        self.output.forget_lies_of_writer();
+        if self.ends_due == self.ends {
+            self.output.tell();
+        } else {
+            self.output.meet_new_writer();
+            self.input.meet_new_reader();
+        }
         self.due = self.output.waiting();
         self.is_crowded = self.due > CROWDED_BYTES;
         !self.is_done()
@@ -249,22 +254,33 @@ impl<'a> Lane<'a> {
             return;
         }
         let mut piece = [0; PIECE_BYTES];
-        let mut count = 0_usize;
-        for byte in piece.iter_mut().take(self.due as usize) {
-            *byte = self.output.take().unwrap_or(0);
-            count = count.saturating_add(1);
-        }
+        let count = self.take_piece(&mut piece);
         mux.output(vm, piece.get(..count).unwrap_or_default(), &mut sink);
-        self.due = self.due.saturating_sub(count as u32);
         if self.due == 0 && self.is_crowded {
             self.wake(outside);
         }
     }
 
+    /// Takes some of what is due, at least one byte or what is due has come to nothing. Gives
+    /// how many.
+    fn take_piece(&mut self, piece: &mut [u8; PIECE_BYTES]) -> usize {
+        let mut count = 0_usize;
+        for to in piece.iter_mut().take(self.due as usize) {
+            let Some(byte) = self.output.take() else {
+                // The writer has taken its word back.
+                self.due = 0;
+                return count;
+            };
+            *to = byte;
+            count = count.saturating_add(1);
+        }
+        self.due = self.due.saturating_sub(count as u32);
+        count
+    }
+
     /// Types a byte. What a VM does not read is lost past a limit, as on a serial line.
     fn type_byte(&mut self, byte: u8, outside: &mut impl Outside) {
         self.take_wake(outside);
-        self.input.forget_lies_of_reader();
         let _fits = self.input.put(byte);
         self.wake(outside);
     }

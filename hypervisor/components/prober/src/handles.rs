@@ -1,7 +1,7 @@
 //! Wrong handles: nobody's, another component's, of another kind, too weak, of what has ended.
 
 use alloc::format;
-use skerry_abi::{Call, Handle, ObjectKind, Refused, Rights, layout, own};
+use skerry_abi::{Call, GuestRange, Handle, ObjectKind, Refused, Rights, layout, own};
 use skerry_component::{calls, sabotage};
 
 use crate::desk;
@@ -19,6 +19,7 @@ pub fn probe(spec: &Spec, objects: &Objects, tally: &mut Tally) {
                 place,
             };
             place.nobodys(tally);
+            place.myself(kind, tally);
             place.other_kinds(kind, tally);
             place.too_weak(kind, rights, tally);
             place.ended(kind, tally);
@@ -35,27 +36,41 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn try_with(&self, word: u64, how: &str, wanted: Refused, tally: &mut Tally) {
+        self.try_with_any(word, how, &[wanted], tally);
+    }
+
+    fn try_with_any(&self, word: u64, how: &str, wanted: &[Refused], tally: &mut Tally) {
         let registers = self.spec.registers_with(self.objects, self.place, word);
         let (result, _) = sabotage::call(self.spec.call as u64, registers);
         let how = format!("argument {}: {how}", self.place);
-        tally.expect(&format!("{:?}", self.spec.call), &how, result, &[wanted]);
+        tally.expect(&format!("{:?}", self.spec.call), &how, result, wanted);
     }
 
     fn nobodys(&self, tally: &mut Tally) {
-        let most = u64::from(Handle::MOST);
+        const MOST: u64 = Handle::MOST as u64;
         let foreign = self.objects.foreign.word();
         // The machine's handle is 0: these have it in their lower half.
-        let aliases = [1 << 32, 1 << 63, most << 1];
-        for word in [foreign, most - 1, most, u64::MAX, u64::from(u32::MAX)] {
+        let aliases = [1 << 32, 1 << 63, MOST << 1];
+        for word in [foreign, MOST - 1, MOST, u64::MAX, u64::from(u32::MAX)] {
             self.try_with(word, "nobody's handle", Refused::BadHandle, tally);
         }
         for word in aliases {
             self.try_with(word, "a handle with more bits", Refused::BadHandle, tally);
         }
-        if !self.may_be_myself() {
-            let myself = layout::MYSELF.word();
-            self.try_with(myself, "MYSELF", Refused::BadHandle, tally);
-        }
+    }
+
+    /// The caller is a component that has been started, and nothing else.
+    fn myself(&self, kind: Option<ObjectKind>, tally: &mut Tally) {
+        let wanted = match kind {
+            _ if self.may_be_myself() => return,
+            Some(ObjectKind::Component) => &[
+                Refused::BadHandle,
+                Refused::BadArgument,
+                Refused::WrongState,
+            ][..],
+            _ => &[Refused::BadHandle],
+        };
+        self.try_with_any(layout::MYSELF.word(), "MYSELF", wanted, tally);
     }
 
     fn may_be_myself(&self) -> bool {
@@ -73,7 +88,12 @@ impl Place<'_> {
         let Some(kind) = kind else {
             return;
         };
-        for other in KINDS.into_iter().filter(|other| *other != kind) {
+        // A guest can be ended as memory can, but for the vCPU that it has.
+        let fits = |other| self.spec.call == Call::ObjectEnd && other == ObjectKind::Guest;
+        for other in KINDS
+            .into_iter()
+            .filter(|other| *other != kind && !fits(*other))
+        {
             let word = self.objects.of(other).word();
             self.try_with(word, &format!("{other:?}"), Refused::WrongKind, tally);
         }
@@ -97,9 +117,13 @@ impl Place<'_> {
 
     fn ended(&self, kind: Option<ObjectKind>, tally: &mut Tally) {
         let ended = self.objects.ended(kind.unwrap_or(ObjectKind::Memory));
-        if let Some(ended) = ended.filter(|_| self.spec.call != Call::HandleClose) {
-            self.try_with(ended.word(), "of what has ended", Refused::Revoked, tally);
-        }
+        let Some(ended) = ended.filter(|_| self.spec.call != Call::HandleClose) else {
+            return;
+        };
+        // Whose vCPU it was is known before whether it still is.
+        let also = (self.spec.call == Call::VcpuRun).then_some(Refused::NotPermitted);
+        let wanted = [Refused::Revoked, also.unwrap_or(Refused::Revoked)];
+        self.try_with_any(ended.word(), "of what has ended", &wanted, tally);
     }
 }
 
@@ -120,7 +144,15 @@ fn grant(object: Handle, rights: Rights) -> Result<Handle, Refused> {
 fn no_rights_by_copying(objects: &Objects, tally: &mut Tally) {
     let memory = objects.of(ObjectKind::Memory);
     let weak = grant(memory, Rights::READ | Rights::GRANT);
-    let again = weak.and_then(|weak| grant(weak, Rights::all()));
+    let strong = weak.and_then(|weak| grant(weak, Rights::all()));
+    let how = "of more rights than a copy has";
+    tally.expect(
+        "ComponentGrant",
+        how,
+        strong.map(Handle::word),
+        &[Refused::NotPermitted],
+    );
+    let again = weak.and_then(|weak| grant(weak, Rights::READ | Rights::GRANT));
     let Some(again) = tally.expect_done("ComponentGrant", "a copy's copy", again) else {
         return;
     };
@@ -205,8 +237,32 @@ fn full_table(tally: &mut Tally) {
     };
     let how = "into a full table";
     tally.expect("ComponentGrant", how, full, &[Refused::Exhausted]);
-    let made = calls::memory_create(own::MACHINE, 1).map(Handle::word);
-    tally.expect("MemoryCreate", how, made, &[Refused::Exhausted]);
+    makes_nothing(how, tally);
     let closed = given.into_iter().try_for_each(calls::handle_close);
     tally.expect_done("HandleClose", "of all of them", closed);
+}
+
+/// What is made and cannot be given to the caller is not made.
+fn makes_nothing(how: &str, tally: &mut Tally) {
+    let free = || calls::machine_read(own::MACHINE).map(|machine| machine.free_frames);
+    let [start, end] = desk::GUEST_WORDS;
+    let before = free();
+    for _ in 0..8 {
+        let memory = calls::memory_create(own::MACHINE, 1);
+        let component = calls::component_create(own::MACHINE, 100);
+        let guest = calls::guest_create(own::MACHINE, &[GuestRange { start, end }], 4096);
+        for made in [memory, component, guest] {
+            tally.expect(
+                "a call that makes",
+                how,
+                made.map(Handle::word),
+                &[Refused::Exhausted],
+            );
+        }
+    }
+    tally.expect_equal(
+        "free frames after objects that were not made",
+        free(),
+        before,
+    );
 }

@@ -96,9 +96,8 @@ fn bundle(tally: &mut Tally) {
     };
     expect_forbidden(page, Rights::WRITE, tally);
     expect_forbidden(page, Rights::RUN, tally);
-    let ended = calls::object_end(page).map(|()| 0);
-    let forbidden = [Refused::NotPermitted];
-    tally.expect("ObjectEnd", "of a part of the bundle", ended, &forbidden);
+    let ended = calls::object_end(page);
+    tally.expect_done("ObjectEnd", "of a part of the bundle", ended);
 }
 
 /// A call may be the first to touch a page, or two.

@@ -183,5 +183,8 @@ pub const SPECS: [Spec; 29] = [
     spec(Call::MachineOffBy, &[MAKE, OFF, value(1)]),
     spec(Call::MachineOff, &[MAKE]),
     spec(Call::HandleClose, &[any(Rights::empty())]),
-    spec(Call::ObjectEnd, &[any(WRITE.union(Rights::GRANT))]),
+    spec(
+        Call::ObjectEnd,
+        &[of(ObjectKind::Memory, WRITE.union(Rights::GRANT))],
+    ),
 ];

@@ -1,13 +1,14 @@
 //! The CPU's own name for itself.
 
 use alloc::string::String;
+use skerry_component::cpuid;
 
 /// EAX, EBX, ECX and EDX of a CPUID leaf.
-pub type Leaf = [u32; 4];
+type Leaf = [u32; 4];
 
 /// The brand string of CPUID leaves 80000002h to 80000004h, or the vendor's twelve letters
 /// where the CPU has none `[SDM 2A, "CPUID—CPU Identification", ed. 085]`.
-pub fn brand(leaf: impl Fn(u32) -> Leaf) -> String {
+fn brand(leaf: impl Fn(u32) -> Leaf) -> String {
     let [most, ..] = leaf(0x8000_0000);
     let leaves = if most >= 0x8000_0004 {
         [0x8000_0002, 0x8000_0003, 0x8000_0004].map(&leaf)
@@ -23,17 +24,9 @@ pub fn brand(leaf: impl Fn(u32) -> Leaf) -> String {
     String::from(text.trim())
 }
 
-/// A leaf of the CPU this runs on. Ring 3 may ask too.
-#[cfg(target_arch = "x86_64")]
-pub fn cpuid(leaf: u32) -> Leaf {
-    let words = core::arch::x86_64::__cpuid(leaf);
-    [words.eax, words.ebx, words.ecx, words.edx]
-}
-
-/// On hosts of other kinds, where this is only checked and tested, there is none.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn cpuid(_leaf: u32) -> Leaf {
-    [0; 4]
+/// The brand of the CPU this runs on. Ring 3 may ask too.
+pub fn of_this_cpu() -> String {
+    brand(|leaf| cpuid::leaf(leaf, 0))
 }
 
 #[cfg(test)]

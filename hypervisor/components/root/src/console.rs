@@ -88,7 +88,7 @@ impl Console {
 
     /// What it holds for itself.
     pub fn bytes(&self) -> u64 {
-        self.instance.component.record().own_bytes
+        self.instance.record().own_bytes
     }
 
     /// Whether it still serves.
@@ -103,9 +103,11 @@ impl Console {
     }
 
     fn end(&self) -> String {
-        match course::reason(&self.instance.component.record(), None) {
-            StopReason::Monitor(end) => format!("{end}"),
-            other => format!("{other}"),
+        let reason = course::reason(&self.instance.component.record(), None);
+        if let StopReason::Monitor(end) = reason {
+            format!("{end}")
+        } else {
+            format!("{reason}")
         }
     }
 

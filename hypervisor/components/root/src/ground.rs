@@ -44,7 +44,7 @@ impl Ground {
         let bundle = Bundle::parse(bytes).map_err(|error| Refusal::new("bundle", error))?;
         power::off_by(&bundle.manifest.power_off)
             .map_err(|refused| Refusal::of_call("power_off", refused))?;
-        let brand = brand::brand(brand::cpuid);
+        let brand = brand::of_this_cpu();
         log::info(format_args!("{} on {brand}", report::backend(&machine)));
         Ok(Self {
             bundle,
@@ -95,7 +95,7 @@ fn map_bundle(bytes: u64) -> Result<(Option<Object>, &'static [u8]), Refused> {
     Ok((memory, pages::files(0, bytes)))
 }
 
-/// Memory of so many bytes of the bundle, rounded up to pages; none of an empty file.
+/// Memory of the pages with so many bytes of the bundle; none of an empty file.
 ///
 /// # Errors
 /// What ring 0 refuses.
@@ -103,6 +103,5 @@ pub fn memory_of_file(at: u64, bytes: u64) -> Result<Option<Object>, Refused> {
     if bytes == 0 {
         return Ok(None);
     }
-    let whole = bytes.next_multiple_of(PAGE_BYTES);
-    calls::memory_of_bundle(own::MACHINE, at, whole).map(|handle| Some(Object::new(handle)))
+    calls::memory_of_bundle(own::MACHINE, at, bytes).map(|handle| Some(Object::new(handle)))
 }

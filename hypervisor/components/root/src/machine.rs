@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
         }
         log::report(&Report::Host(report::of_host(
             &machine(),
-            brand::brand(brand::cpuid),
+            brand::of_this_cpu(),
             self.services_bytes(),
             self.free_before,
         )));

@@ -8,9 +8,9 @@ use crate::object::{Component, Object};
 use crate::scratch::Scratch;
 use alloc::vec::Vec;
 use skerry_abi::layout::{HEAP, MYSELF, STACK_PAGES, STACK_TOP};
-use skerry_abi::{Handle, MapRequest, Refused, Rights, own};
+use skerry_abi::{ComponentRecord, Handle, MapRequest, Refused, Rights, own};
 use skerry_component::{calls, pages};
-use skerry_component_image::{ComponentImage, ImageError};
+use skerry_component_image::{ComponentImage, ImageError, Segment};
 use skerry_words::PAGE_BYTES;
 
 const WRITABLE: Rights = Rights::READ.union(Rights::WRITE);
@@ -22,49 +22,41 @@ struct Part<'a> {
     bytes: &'a [u8],
 }
 
-/// A memory, cut into parts.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Cut<'a> {
-    parts: Vec<Part<'a>>,
-    pages: u64,
-}
-
-impl<'a> Cut<'a> {
-    fn push(&mut self, at: u64, pages: u64, rights: Rights, bytes: &'a [u8]) {
+impl<'a> Part<'a> {
+    fn new(at: u64, pages: u64, rights: Rights, bytes: &'a [u8]) -> Self {
         let request = MapRequest {
             at,
-            first_page: self.pages,
+            first_page: 0,
             pages,
             rights: rights.bits(),
             reserved: 0,
         };
-        self.parts.push(Part { request, bytes });
-        self.pages = self.pages.saturating_add(pages);
+        Self { request, bytes }
     }
+}
 
-    /// The parts that do not start with zeros alone.
-    fn filled(&self) -> impl Iterator<Item = &Part<'a>> {
-        self.parts.iter().filter(|part| !part.bytes.is_empty())
-    }
+/// What all instances of a component share: one memory in parts, all of it filled.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Shared<'a> {
+    parts: Vec<Part<'a>>,
+    pages: u64,
+}
 
-    /// How many pages, counted from the first, hold all that is not zero.
-    fn filled_pages(&self) -> u64 {
-        let ends = self.filled().map(|part| {
-            let pages = (part.bytes.len() as u64).div_ceil(PAGE_BYTES);
-            part.request.first_page.saturating_add(pages)
-        });
-        ends.max().unwrap_or(0)
+impl<'a> Shared<'a> {
+    fn push(&mut self, segment: &Segment<'a>) {
+        let mut part = Part::new(segment.at, segment.pages(), segment.rights, segment.bytes);
+        part.request.first_page = self.pages;
+        self.pages = self.pages.saturating_add(segment.pages());
+        self.parts.push(part);
     }
 
     /// Makes the memory, and fills it through our own pages from `window` on.
     fn make(&self, window: u64) -> Result<Object, Refused> {
         let memory = Object::new(calls::memory_create(own::MACHINE, self.pages)?);
-        if self.filled_pages() != 0 {
-            map_whole(memory.handle(), window, self.filled_pages(), WRITABLE)?;
-        }
-        for part in self.filled() {
-            let offset = part.request.first_page.saturating_mul(PAGE_BYTES);
-            pages::scratch_write(window.saturating_add(offset), part.bytes);
+        map_whole(memory.handle(), window, self.pages, WRITABLE)?;
+        for part in &self.parts {
+            let at = after(window, part.request.first_page);
+            pages::scratch_write(at, part.bytes);
         }
         Ok(memory)
     }
@@ -73,6 +65,56 @@ impl<'a> Cut<'a> {
         let mut parts = self.parts.iter();
         parts.try_for_each(|part| calls::component_map(component, memory, &part.request))
     }
+}
+
+/// What each instance has for itself: parts that are a memory each, so that ring 0 counts
+/// them as the instance's own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Private<'a>(Vec<Part<'a>>);
+
+impl<'a> Private<'a> {
+    /// Takes in a segment: its pages with bytes in the file, and those without.
+    fn push(&mut self, segment: &Segment<'a>) {
+        let filled = (segment.bytes.len() as u64).div_ceil(PAGE_BYTES);
+        let zero = segment.pages().saturating_sub(filled);
+        self.push_pages(segment.at, filled, segment.bytes);
+        self.push_pages(after(segment.at, filled), zero, &[]);
+    }
+
+    fn push_pages(&mut self, at: u64, pages: u64, bytes: &'a [u8]) {
+        if pages != 0 {
+            self.0.push(Part::new(at, pages, WRITABLE, bytes));
+        }
+    }
+
+    /// How many pages start with bytes of the file.
+    fn filled_pages(&self) -> u64 {
+        let filled = self.0.iter().filter(|part| !part.bytes.is_empty());
+        filled.map(|part| part.request.pages).sum()
+    }
+
+    /// Makes and maps them, and fills them through our own pages from `window` on.
+    fn make(&self, component: Handle, window: u64) -> Result<Vec<Object>, Refused> {
+        let mut memories = Vec::with_capacity(self.0.len());
+        let mut window = window;
+        for part in &self.0 {
+            let pages = part.request.pages;
+            let memory = Object::new(calls::memory_create(own::MACHINE, pages)?);
+            if !part.bytes.is_empty() {
+                map_whole(memory.handle(), window, pages, WRITABLE)?;
+                pages::scratch_write(window, part.bytes);
+                window = after(window, pages);
+            }
+            calls::component_map(component, memory.handle(), &part.request)?;
+            memories.push(memory);
+        }
+        Ok(memories)
+    }
+}
+
+/// The address so many pages behind another.
+fn after(at: u64, pages: u64) -> u64 {
+    at.saturating_add(pages.saturating_mul(PAGE_BYTES))
 }
 
 /// Maps the first pages of a memory in `root` itself.
@@ -99,19 +141,18 @@ pub fn map(
 }
 
 /// What of a file is shared by all instances, and what each has for itself.
-fn cut<'a>(image: &ComponentImage<'a>, heap_pages: u64) -> (Cut<'a>, Cut<'a>) {
-    let (mut shared, mut private) = (Cut::default(), Cut::default());
+fn cut<'a>(image: &ComponentImage<'a>, heap_pages: u64) -> (Shared<'a>, Private<'a>) {
+    let (mut shared, mut private) = (Shared::default(), Private::default());
     for segment in image.segments() {
-        let of = if segment.rights.contains(Rights::WRITE) {
-            &mut private
+        if segment.rights.contains(Rights::WRITE) {
+            private.push(segment);
         } else {
-            &mut shared
-        };
-        of.push(segment.at, segment.pages(), segment.rights, segment.bytes);
+            shared.push(segment);
+        }
     }
     let stack = STACK_TOP.saturating_sub(STACK_PAGES.saturating_mul(PAGE_BYTES));
-    private.push(stack, STACK_PAGES, WRITABLE, &[]);
-    private.push(HEAP, heap_pages, WRITABLE, &[]);
+    private.push_pages(stack, STACK_PAGES, &[]);
+    private.push_pages(HEAP, heap_pages, &[]);
     (shared, private)
 }
 
@@ -119,9 +160,9 @@ fn cut<'a>(image: &ComponentImage<'a>, heap_pages: u64) -> (Cut<'a>, Cut<'a>) {
 #[derive(Debug)]
 pub struct Program {
     entry: u64,
-    shared: Cut<'static>,
+    shared: Shared<'static>,
     shared_memory: Option<Object>,
-    private: Cut<'static>,
+    private: Private<'static>,
 }
 
 impl Program {
@@ -145,7 +186,7 @@ impl Program {
     /// # Errors
     /// What ring 0 refuses.
     pub fn load(&mut self, scratch: &mut Scratch) -> Result<(), Refused> {
-        let window = scratch.take(self.shared.filled_pages());
+        let window = scratch.take(self.shared.pages);
         self.shared_memory = Some(self.shared.make(window)?);
         Ok(())
     }
@@ -170,12 +211,12 @@ impl Program {
         if let Some(shared) = &self.shared_memory {
             self.shared.map(component.handle(), shared.handle())?;
         }
-        let memory = self.private.make(window)?;
-        self.private.map(component.handle(), memory.handle())?;
+        let memories = self.private.make(component.handle(), window)?;
         Ok(Instance {
             component,
-            _memory: memory,
+            _memories: memories,
             entry: self.entry,
+            filled_pages: self.window_pages(),
         })
     }
 }
@@ -185,11 +226,21 @@ impl Program {
 pub struct Instance {
     /// The component.
     pub component: Component,
-    _memory: Object,
+    _memories: Vec<Object>,
     entry: u64,
+    filled_pages: u64,
 }
 
 impl Instance {
+    /// What ring 0 tells of it. Pages that we have too, having filled them, are its own as
+    /// well.
+    pub fn record(&self) -> ComponentRecord {
+        let mut record = self.component.record();
+        let filled = self.filled_pages.saturating_mul(PAGE_BYTES);
+        record.own_bytes = record.own_bytes.saturating_add(filled);
+        record
+    }
+
     /// Starts it, with `argument` for its entry.
     ///
     /// # Errors
@@ -253,7 +304,7 @@ mod tests {
         file
     }
 
-    fn places(cut: &Cut<'_>) -> Vec<(u64, u64, u64, u32)> {
+    fn places(parts: &[Part<'_>]) -> Vec<(u64, u64, u64, u32, usize)> {
         let place = |part: &Part<'_>| {
             let MapRequest {
                 at,
@@ -262,9 +313,9 @@ mod tests {
                 rights,
                 ..
             } = part.request;
-            (at, first_page, pages, rights)
+            (at, first_page, pages, rights, part.bytes.len())
         };
-        cut.parts.iter().map(place).collect()
+        parts.iter().map(place).collect()
     }
 
     #[test]
@@ -274,28 +325,41 @@ mod tests {
         let (shared, private) = cut(&image, 256);
         let (read, run, write) = (1, 1 | 4, 1 | 2);
         assert_eq!(
-            places(&shared),
-            [(0x40_0000, 0, 2, run), (0x40_2000, 2, 1, read)]
-        );
-        assert_eq!(
-            places(&private),
+            places(&shared.parts),
             [
-                (0x40_3000, 0, 2, write),
-                (0x1fff_0000, 2, 16, write),
-                (0x1000_0000, 18, 256, write)
+                (0x40_0000, 0, 2, run, 0x1800),
+                (0x40_2000, 2, 1, read, 0x10)
             ]
         );
-        assert_eq!((shared.pages, private.pages), (3, 274));
+        assert_eq!(
+            places(&private.0),
+            [
+                (0x40_3000, 0, 1, write, 0x20),
+                (0x40_4000, 0, 1, write, 0),
+                (0x1fff_0000, 0, 16, write, 0),
+                (0x1000_0000, 0, 256, write, 0)
+            ]
+        );
+        assert_eq!((shared.pages, private.filled_pages()), (3, 1));
     }
 
     #[test]
-    fn only_pages_with_bytes_of_the_file_are_filled() {
-        let file = file();
-        let image = ComponentImage::parse(&file).unwrap();
-        let (shared, private) = cut(&image, 256);
-        assert_eq!((shared.filled_pages(), private.filled_pages()), (3, 1));
-        let bytes: Vec<_> = shared.filled().map(|part| part.bytes.len()).collect();
-        assert_eq!(bytes, [0x1800, 0x10]);
-        assert_eq!(Cut::default().filled_pages(), 0);
+    fn data_that_is_all_zeros_or_all_bytes_is_one_part() {
+        let mut segment = Segment {
+            at: 0x40_0000,
+            bytes: &[],
+            bytes_at: 0,
+            memory_bytes: 0x1001,
+            rights: WRITABLE,
+        };
+        let mut private = Private::default();
+        private.push(&segment);
+        assert_eq!(places(&private.0), [(0x40_0000, 0, 2, 3, 0)]);
+        assert_eq!(private.filled_pages(), 0);
+        let bytes = [1; 0x1001];
+        segment.bytes = &bytes;
+        let mut private = Private::default();
+        private.push(&segment);
+        assert_eq!(places(&private.0), [(0x40_0000, 0, 2, 3, 0x1001)]);
     }
 }

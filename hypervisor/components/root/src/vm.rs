@@ -83,14 +83,15 @@ impl BundleFile {
     }
 }
 
-/// One life: a fresh VMM with a fresh guest. What is first here ends first.
+/// One life: a fresh VMM with a fresh guest. What is first here ends first: a guest cannot
+/// end before its VMM.
 #[derive(Debug)]
 struct Life {
+    instance: Instance,
     _guest: Object,
     vcpu: Object,
     /// Wakes the VMM.
     _wake: Object,
-    instance: Instance,
 }
 
 /// How a life has ended.
@@ -150,13 +151,14 @@ impl Vm {
     }
 
     fn new_life(&self, console: &Console) -> Result<Life, Refused> {
+        // Made first, so that it ends last if the rest cannot be made.
+        let guest = self.new_guest()?;
         let instance = self
             .program
             .instance(self.manifest.weight, self.kept.window)?;
         self.kept.map(&instance)?;
         let (rings, count) = console.rings_of(self.index).ok_or(Refused::BadArgument)?;
         instance.map(rings, CONSOLE_PAGE, count, READ_WRITE)?;
-        let guest = self.new_guest()?;
         let component = instance.component.handle();
         let vcpu = calls::vcpu_create(own::MACHINE, guest.handle(), component);
         let vcpu = Object::new(vcpu?);
@@ -166,10 +168,10 @@ impl Vm {
         let wake = Object::new(wake?);
         console.hand_over(self.index, &wake)?;
         Ok(Life {
+            instance,
             _guest: guest,
             vcpu,
             _wake: wake,
-            instance,
         })
     }
 
@@ -196,7 +198,7 @@ impl Vm {
     pub fn close_life(&mut self, meant: Option<StopReason>) -> Option<LifeEnd> {
         let life = self.life.take()?;
         life.instance.component.end();
-        let record = life.instance.component.record();
+        let record = life.instance.record();
         let vcpu = calls::vcpu_read(life.vcpu.handle()).unwrap_or_else(|_| VcpuRecord::default());
         self.tally.add(&vcpu, &record, self.kept.told);
         Some(LifeEnd {
@@ -238,9 +240,12 @@ impl Kept {
         let page = start::page(manifest, index, &ground.machine, files);
         pages::scratch_write_start_page(start_at, &page);
         let (told_page, told_at) = page_of_ours(ground)?;
+        let told: &VmPage = pages::shared_at(told_at);
+        // Its first use, which gives it its frame.
+        told.clear();
         Ok(Self {
             start_page,
-            told: pages::shared_at(told_at),
+            told,
             told_page,
             kernel,
             initrd,

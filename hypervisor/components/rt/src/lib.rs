@@ -5,7 +5,7 @@
 //!
 //! A component is a program of this shape; it may forbid `unsafe` itself:
 //!
-//! ```ignore
+//! ```text
 //! #![cfg_attr(target_os = "none", no_std, no_main)]
 //! #![forbid(unsafe_code)]
 //!
@@ -31,6 +31,7 @@ extern crate std;
 
 pub mod calls;
 pub mod clock;
+pub mod cpuid;
 mod heap;
 mod last_words;
 pub mod pages;

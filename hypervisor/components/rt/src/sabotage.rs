@@ -17,6 +17,35 @@ pub fn call(number: u64, arguments: [u64; 6]) -> (Result<u64, Refused>, u64) {
     (Refused::read(first), second)
 }
 
+/// Makes any call as [`call`] does, with more bits set in RFLAGS.
+pub fn call_with_flags(number: u64, arguments: [u64; 6], flags: u64) -> Result<u64, Refused> {
+    #[cfg(target_os = "none")]
+    {
+        let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+        let rax;
+        // SAFETY: none, as in `call`; the flags are as they were afterwards.
+        unsafe {
+            core::arch::asm!(
+                "pushfq", "pushfq", "or [rsp], r11", "popfq", "int 0x80", "popfq",
+                inlateout("rax") number => rax,
+                in("rdi") rdi,
+                in("rsi") rsi,
+                inlateout("rdx") rdx => _,
+                in("r10") r10,
+                in("r8") r8,
+                in("r9") r9,
+                in("r11") flags,
+            );
+        }
+        Refused::read(rax)
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (number, arguments, flags);
+        Err(Refused::NoSuchCall)
+    }
+}
+
 /// Reads eight bytes anywhere.
 pub fn read(address: u64) -> u64 {
     // SAFETY: none; a load changes nothing, but it may end the component.
@@ -49,8 +78,13 @@ pub fn own_rodata() -> u64 {
 /// Fills the state page with the words that `word` gives, by their place from 0 to 511.
 pub fn fill_state(state: &mut StatePage, word: impl Fn(u64) -> u64) {
     for place in 0..512 {
-        write(state.address().wrapping_add(place << 3), word(place));
+        set_state_word(state, place, word(place));
     }
+}
+
+/// Sets one word of the state page, by its place modulo 512.
+pub fn set_state_word(state: &mut StatePage, place: u64, value: u64) {
+    write(state.address().wrapping_add((place & 511) << 3), value);
 }
 
 /// Executes `int` with this vector.
@@ -87,9 +121,9 @@ pub fn interrupt(_vector: u8) {}
 /// Executes an instruction, given as to `asm!`; on the host nothing.
 #[macro_export]
 macro_rules! instruction {
-    ($($operand:tt)*) => {
+    ($($operand:tt)*) => {{
         // SAFETY: none: that it ends this component is what it is for.
         #[cfg(target_os = "none")]
         unsafe { core::arch::asm!($($operand)*) };
-    };
+    }};
 }

@@ -35,6 +35,7 @@ fn next(at: Gpa, step: &[u8]) -> Result<Gpa, Unbacked> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use alloc::{boxed::Box, vec, vec::Vec};

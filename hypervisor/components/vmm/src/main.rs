@@ -6,11 +6,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-use core::arch::x86_64::__cpuid_count;
 use core::fmt;
 use skerry_abi::{Refused, StartPage, VERSION, VmPage, layout, own};
 use skerry_component::pages::{self, StatePage};
-use skerry_component::{GuestWindow, calls, clock, component};
+use skerry_component::{GuestWindow, calls, clock, component, cpuid};
 use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
 use skerry_words::{GuestState, MonitorEnd, StateGroups, StopReason, Tsc};
 use vmm::console::Console;
@@ -29,7 +28,11 @@ fn say(text: &str) {
 /// One life of the VM.
 fn run() -> ! {
     let start = pages::start_page();
-    assert!(start.version == VERSION, "the start page is of version {}", start.version);
+    assert!(
+        start.version == VERSION,
+        "the start page is of version {}",
+        start.version
+    );
     let mut ring0 = Calls {
         state: StatePage::take().expect("the state page is taken once, here"),
     };
@@ -48,13 +51,8 @@ fn run() -> ! {
 }
 
 fn leaf(leaf: u32, subleaf: u32) -> CpuidRegisters {
-    let registers = __cpuid_count(leaf, subleaf);
-    CpuidRegisters {
-        eax: registers.eax,
-        ebx: registers.ebx,
-        ecx: registers.ecx,
-        edx: registers.edx,
-    }
+    let [eax, ebx, ecx, edx] = cpuid::leaf(leaf, subleaf);
+    CpuidRegisters { eax, ebx, ecx, edx }
 }
 
 fn permit(vmm: &Vmm) {

@@ -5,11 +5,10 @@
 //! Does not own the answers ([`Vmm`]) or the slices and budgets, which are ring 0's.
 
 use crate::console::Console;
+use core::sync::atomic::Ordering;
 use skerry_abi::VmPage;
 use skerry_vmm::Vmm;
 use skerry_words::{ExitKind, ExitWords, GuestMemory, GuestState, Resume, StopReason, Tsc, VmExit};
-
-use core::sync::atomic::Ordering;
 
 /// How a run of the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,8 +123,7 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
 
     #[inline(never)]
     fn pass_output(&mut self, now: Tsc) {
-        self.console
-            .write(self.vmm.console(), &mut self.ring0, now);
+        self.console.write(self.vmm.console(), &mut self.ring0, now);
         self.vmm.clear_console();
     }
 
@@ -137,11 +135,7 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         self.publish();
         match resume {
             Resume::Enter | Resume::Halt | Resume::Yield if given => self.look(now),
-            Resume::Enter
-            | Resume::Halt
-            | Resume::Yield
-            | Resume::Reset
-            | Resume::Stop(_) => {
+            Resume::Enter | Resume::Halt | Resume::Yield | Resume::Reset | Resume::Stop(_) => {
                 self.bound_deadline();
                 resume
             }
@@ -151,7 +145,9 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     /// Lets the devices catch up with the time, and delivers what they want delivered.
     fn look(&mut self, now: Tsc) -> Resume {
         let state = self.ring0.state();
-        let resume = self.vmm.answer(&VmExit::Timer, state, &mut self.memory, now);
+        let resume = self
+            .vmm
+            .answer(&VmExit::Timer, state, &mut self.memory, now);
         self.bound_deadline();
         resume
     }
@@ -209,4 +205,5 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests;

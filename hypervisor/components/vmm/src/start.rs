@@ -36,10 +36,7 @@ pub fn vmm_config(
 }
 
 /// What is to be started. `file` gives the bytes of a file by place and length.
-pub fn request<'a>(
-    start: &'a StartPage,
-    file: impl Fn(u64, u64) -> &'a [u8],
-) -> Request<'a> {
+pub fn request<'a>(start: &'a StartPage, file: impl Fn(u64, u64) -> &'a [u8]) -> Request<'a> {
     Request {
         image: file(start.kernel_at, start.kernel_bytes),
         kind: image_kind(start.kind),

@@ -102,9 +102,9 @@ pub enum Call {
     /// `(h)` takes the handle out of the caller's table. The last handle with `GRANT` to an
     /// object does not end it; see [`Call::ObjectEnd`]. Gives 0.
     HandleClose = 49,
-    /// `(h: any GRANT and WRITE)` ends the object: every handle to it is dead, its mappings are
-    /// gone, its memory is free. Components end by [`Call::ComponentEnd`] first; a guest takes
-    /// its vCPU with it. Gives 0.
+    /// `(h: memory or guest, GRANT and WRITE)` ends the object: every handle to it is dead, its
+    /// mappings are gone, its memory is free. A guest takes its vCPU with it, whose component
+    /// has to have ended. Gives 0.
     ObjectEnd = 50,
 }
 

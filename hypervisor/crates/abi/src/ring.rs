@@ -1,8 +1,8 @@
 //! Bytes between a VMM and the console: two rings in pages that both have.
 //!
 //! One side writes, the other reads. Neither trusts the other: each keeps its own position to
-//! itself ([`Ring`]) and takes from the page only how far the other is, cut to what is possible.
-//! Whatever stands there, the worst is garbage in the bytes of this VM.
+//! itself ([`Ring`]) and takes from the page only how far the other is. A position that cannot
+//! be counts as nothing written, or no room; so the worst is garbage in the bytes of this VM.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -99,7 +99,8 @@ impl<'a> Ring<'a> {
     #[must_use]
     pub fn waiting(&self) -> u32 {
         let written = self.other.load(Ordering::Acquire);
-        written.wrapping_sub(self.position).min(self.size())
+        let waiting = written.wrapping_sub(self.position);
+        if waiting <= self.size() { waiting } else { 0 }
     }
 
     /// The bytes a writer has room for now.
@@ -111,23 +112,27 @@ impl<'a> Ring<'a> {
         self.size().saturating_sub(used)
     }
 
-    /// For a reader: forgets what a writer claims to have written and cannot have, with all
-    /// that waits. A writer that lies writes nothing, and the next one in its place is heard.
+    /// Tells the other end again where this one is, in case somebody has overwritten it.
     #[inline]
-    pub fn forget_lies_of_writer(&mut self) {
-        let written = self.other.load(Ordering::Acquire);
-        if written.wrapping_sub(self.position) > self.size() {
-            self.move_to(written);
-        }
+    pub fn tell(&self) {
+        self.mine.store(self.position, Ordering::Release);
     }
 
-    /// For a writer: the same with what a reader claims to have read.
-    #[inline]
-    pub fn forget_lies_of_reader(&mut self) {
-        let read = self.other.load(Ordering::Acquire);
-        if self.position.wrapping_sub(read) > self.size() {
-            self.move_to(read);
+    /// For a reader whose writer has another in its place: forgets what the old one claimed to
+    /// have written and cannot have, or the new one, which goes on from there, is not heard.
+    pub fn meet_new_writer(&mut self) {
+        let written = self.other.load(Ordering::Acquire);
+        if written.wrapping_sub(self.position) > self.size() {
+            self.position = written;
         }
+        self.tell();
+    }
+
+    /// For a writer whose reader has another in its place: what the old one has not read is
+    /// not for the new one.
+    pub fn meet_new_reader(&mut self) {
+        self.position = self.other.load(Ordering::Acquire);
+        self.tell();
     }
 
     fn cell(&self) -> Option<&AtomicU8> {
@@ -161,13 +166,8 @@ impl<'a> Ring<'a> {
 
     #[inline]
     fn step(&mut self) {
-        self.move_to(self.position.wrapping_add(1));
-    }
-
-    #[inline]
-    fn move_to(&mut self, position: u32) {
-        self.position = position;
-        self.mine.store(position, Ordering::Release);
+        self.position = self.position.wrapping_add(1);
+        self.tell();
     }
 }
 
@@ -200,31 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_neighbour_gets_at_most_one_ring_of_garbage() {
+    fn a_neighbour_that_claims_what_cannot_be_has_done_nothing() {
         let page = ConsolePage::empty();
         let mut reader = page.output_reader();
-        page.output_written.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(reader.waiting(), 4096);
-        page.output_written.store(0x8000_0000, Ordering::Relaxed);
-        assert_eq!(reader.waiting(), 4096);
-        page.output_read.store(77, Ordering::Relaxed);
-        assert!(reader.take().is_some());
+        for lie in [OUTPUT_BYTES as u32 + 1, 0x8000_0000, u32::MAX] {
+            page.output_written.store(lie, Ordering::Relaxed);
+            assert_eq!((reader.waiting(), reader.take()), (0, None));
+        }
         let mut writer = page.output_writer();
-        page.output_read.store(u32::MAX, Ordering::Relaxed);
-        assert!(writer.room() <= 4096);
-        let _ = writer.put(1);
+        page.output_read.store(7, Ordering::Relaxed);
+        assert_eq!((writer.room(), writer.put(1)), (0, false));
+        // Who is honest again is heard again.
+        page.output_written.store(1, Ordering::Relaxed);
+        reader.tell();
+        assert_eq!(page.output_read.load(Ordering::Relaxed), 0);
+        assert_eq!((reader.take(), reader.take()), (Some(0), None));
     }
 
     #[test]
-    fn after_a_lie_the_next_neighbour_is_heard() {
+    fn after_a_liar_the_next_neighbour_is_heard() {
         let page = ConsolePage::empty();
         let (mut output, mut input) = (page.output_reader(), page.input_writer());
-        assert!(input.put(1));
         for lie in [5000, 0x8000_0000, u32::MAX] {
-            page.output_written.store(lie, Ordering::Relaxed);
-            page.input_read.store(lie, Ordering::Relaxed);
-            output.forget_lies_of_writer();
-            input.forget_lies_of_reader();
+            for position in [&page.output_written, &page.output_read, &page.input_read] {
+                position.store(lie, Ordering::Relaxed);
+            }
+            output.meet_new_writer();
+            input.meet_new_reader();
             assert_eq!((output.waiting(), page.input_reader().waiting()), (0, 0));
             assert!(page.output_writer().put(7) && input.put(8));
             assert_eq!(output.take(), Some(7));
@@ -233,15 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn what_an_honest_neighbour_has_written_is_not_forgotten() {
+    fn of_an_honest_neighbour_what_it_wrote_stays_and_what_it_did_not_read_goes() {
         let page = ConsolePage::empty();
         let (mut output, mut input) = (page.output_reader(), page.input_writer());
         let mut writer = page.output_writer();
         while writer.put(3) {}
         while input.put(4) {}
-        output.forget_lies_of_writer();
-        input.forget_lies_of_reader();
+        output.meet_new_writer();
+        input.meet_new_reader();
         assert_eq!(output.waiting() as usize, OUTPUT_BYTES);
-        assert_eq!(page.input_reader().waiting() as usize, INPUT_BYTES);
+        assert_eq!(page.input_reader().waiting(), 0);
+        assert!(input.put(5));
     }
 }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use skerry_devices::{Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator};
 use skerry_words::{
-    Event, EventKind, EventWord, Fault, GuestMemory, GuestState, MemoryAccess, Resume, StopReason, Tsc,
-    Undefined, VmExit,
+    Event, EventKind, EventWord, Fault, GuestMemory, GuestState, MemoryAccess, Resume, StopReason,
+    Tsc, Undefined, VmExit,
 };
 
 use crate::control::{self, ControlRules, permitted_cr4};

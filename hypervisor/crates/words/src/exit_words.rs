@@ -22,9 +22,8 @@ pub struct ExitWords {
     pub second: u64,
 }
 
-const STRING: u32 = 1 << 24;
-const REPEAT: u32 = 1 << 25;
-const IN: u32 = 1 << 26;
+const STRING: u64 = 1 << 0;
+const REPEAT: u64 = 1 << 1;
 const KNOWN: u32 = 1 << 31;
 const WALK: u32 = 1 << 30;
 
@@ -44,7 +43,12 @@ impl ExitWords {
     pub const fn encode(exit: &VmExit) -> Self {
         let mut words = Self::new(exit.kind(), 0);
         match exit {
-            VmExit::Port(access) => words.detail = port_detail(*access),
+            VmExit::Port(access) => {
+                words.detail = port_detail(*access);
+                if let Some(string) = access.string {
+                    words.first = string_word(string);
+                }
+            }
             VmExit::Memory(access) => {
                 words.detail = memory_detail(*access);
                 words.first = access.gpa.0;
@@ -151,29 +155,26 @@ impl ExitWords {
 
     #[inline(always)]
     fn port(&self) -> PortAccess {
-        let detail = self.detail;
-        let direction = if detail & IN != 0 {
-            Direction::In
-        } else {
-            Direction::Out
-        };
+        let string = self.first;
         PortAccess {
-            port: Port(detail as u16),
-            width: match (detail >> 16) & 3 {
+            port: Port(self.detail as u16),
+            width: match (self.detail >> 16) & 3 {
                 0 => Width::Byte,
                 1 => Width::Word,
                 _ => Width::Dword,
             },
-            direction,
-            string: (detail & STRING != 0).then(|| StringIo {
-                repeat: detail & REPEAT != 0,
-                address_bytes: ((detail >> 20) & 0xf) as u8,
-                segment: segment((detail >> 27) & 7),
+            direction: match self.detail >> 24 {
+                0 => Direction::In,
+                _ => Direction::Out,
+            },
+            string: (string & STRING != 0).then(|| StringIo {
+                repeat: string & REPEAT != 0,
+                address_bytes: (string >> 8) as u8,
+                segment: segment((string >> 16) as u32),
             }),
         }
     }
 
-    #[inline(always)]
     fn memory(&self) -> MemoryAccess {
         MemoryAccess {
             gpa: Gpa(self.first),
@@ -212,23 +213,12 @@ impl ExitWords {
 }
 
 const fn port_detail(access: PortAccess) -> u32 {
-    let width = match access.width {
-        Width::Byte => 0,
-        Width::Word => 1,
-        Width::Dword | Width::Qword => 2,
-    };
-    let mut detail = access.port.0 as u32 | width << 16;
-    if let Direction::In = access.direction {
-        detail |= IN;
-    }
-    if let Some(string) = access.string {
-        detail |= STRING | ((string.address_bytes & 0xf) as u32) << 20;
-        detail |= (string.segment as u32 & 7) << 27;
-        if string.repeat {
-            detail |= REPEAT;
-        }
-    }
-    detail
+    access.port.0 as u32 | (access.width as u32) << 16 | (access.direction as u32) << 24
+}
+
+const fn string_word(string: StringIo) -> u64 {
+    let repeat = if string.repeat { REPEAT } else { 0 };
+    STRING | repeat | (string.address_bytes as u64) << 8 | (string.segment as u64) << 16
 }
 
 const fn memory_detail(access: MemoryAccess) -> u32 {

@@ -239,7 +239,7 @@ fn a_vm_that_does_not_read_loses_keys_and_nobody_waits() {
 }
 
 #[test]
-fn a_lying_vmm_disturbs_nobody_and_its_successor_is_heard() {
+fn a_lying_vmm_disturbs_nobody_and_is_heard_when_it_is_honest_again() {
     let (desk, mut others, mut output) = (Desk::new(), Others::default(), Transmit::new());
     let mut relay = desk.relay();
     let page = &desk.pages[0];
@@ -247,7 +247,28 @@ fn a_lying_vmm_disturbs_nobody_and_its_successor_is_heard() {
     page.output_read.store(3, Ordering::Relaxed);
     desk.write(1, "calm\n");
     assert!(relay.advance(&mut output, &mut others));
-    desk.write(0, "new\n");
+    assert_eq!(text(&mut output), "[b] calm\n");
+    page.output_written.store(0, Ordering::Relaxed);
+    desk.write(0, "honest\n");
     assert!(relay.advance(&mut output, &mut others));
-    assert_eq!(text(&mut output), "[b] calm\n[a] new\n");
+    assert_eq!(text(&mut output), "[a] honest\n");
+}
+
+#[test]
+fn the_life_after_a_lying_one_is_heard_and_gets_only_keys_of_its_own() {
+    let (desk, mut others, mut output) = (Desk::new(), Others::default(), Transmit::new());
+    desk.control.attached.store(0, Ordering::Relaxed);
+    let mut relay = desk.relay();
+    relay.attach_first(&mut output);
+    keys(&mut relay, b"old", &mut output, &mut others);
+    let page = &desk.pages[0];
+    page.output_written.store(0x7000_0000, Ordering::Relaxed);
+    page.output_read.store(3, Ordering::Relaxed);
+    desk.end(0);
+    assert!(relay.advance(&mut output, &mut others));
+    keys(&mut relay, b"new", &mut output, &mut others);
+    desk.write(0, "hello\n");
+    assert!(relay.advance(&mut output, &mut others));
+    assert_eq!(text(&mut output), "[a] hello\n");
+    assert_eq!(desk.typed(0), "new");
 }

@@ -8,9 +8,7 @@ use skerry_abi::ConsolePage;
 use skerry_abi::layout::vmm_bits;
 use skerry_devices::PlatformConfig;
 use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
-use skerry_words::{
-    Direction, Gpa, Gpr, MsrIndex, Port, PortAccess, StateGroups, Unbacked, Width,
-};
+use skerry_words::{Direction, Gpa, Gpr, MsrIndex, Port, PortAccess, StateGroups, Unbacked, Width};
 
 const HZ: u64 = 50_000_000;
 const COM1: u16 = 0x3f8;
@@ -21,7 +19,7 @@ enum Step {
     Port(u16, Direction, u64),
     /// Any other exit.
     Exit(VmExit),
-    /// Bits, and the guest types nothing.
+    /// Notification bits.
     Notified(u64),
     /// Time passes in the guest; then a timer exit.
     Time(u64),
@@ -44,9 +42,6 @@ struct Script {
     asked: Vec<Asked>,
     taken: Vec<u8>,
     types: &'static [u8],
-    /// RAX, by run.
-    results: Vec<u64>,
-    deadlines: Vec<Tsc>,
 }
 
 impl Script {
@@ -73,8 +68,6 @@ impl Ring0 for Script {
     }
 
     fn run(&mut self) -> Run {
-        self.results.push(self.state.get(Gpr::Rax));
-        self.deadlines.push(self.state.deadline);
         self.state.dirty = StateGroups::empty();
         self.state.instruction_bytes = 2;
         let exit = match self.steps.pop_front() {
@@ -151,8 +144,6 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
         asked: Vec::new(),
         taken: Vec::new(),
         types: &[],
-        results: Vec::new(),
-        deadlines: Vec::new(),
     };
     let words = Box::leak(Box::new(VmPage::empty()));
     let (vmm, console) = (Vmm::new(config, Tsc(0)), Console::new(page, HZ));
@@ -160,12 +151,19 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
 }
 
 fn prints(text: &[u8]) -> impl Iterator<Item = Step> + '_ {
-    text.iter().map(|byte| Step::Port(COM1, Direction::Out, u64::from(*byte)))
+    text.iter()
+        .map(|byte| Step::Port(COM1, Direction::Out, u64::from(*byte)))
 }
 
 /// UART, PIC and IER set up so that a typed byte interrupts by vector 24h.
 fn listens() -> impl Iterator<Item = Step> {
-    let writes = [(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xef)];
+    let writes = [
+        (0x20, 0x11),
+        (0x21, 0x20),
+        (0x21, 4),
+        (0x21, 1),
+        (0x21, 0xef),
+    ];
     let uart = [(COM1 + 4, 8), (COM1 + 1, 1)];
     writes
         .into_iter()
@@ -182,7 +180,11 @@ fn a_line_is_announced_at_its_end_and_once() {
     let mut monitor = monitor(prints(b"hello\nyou"));
     assert_eq!(monitor.run(), StopReason::TripleFault);
     let ring0 = &mut monitor.ring0;
-    assert_eq!(ring0.asked, [Asked::Announce, Asked::Announce], "the second at the end");
+    assert_eq!(
+        ring0.asked,
+        [Asked::Announce, Asked::Announce],
+        "the second at the end"
+    );
     ring0.console_turn();
     assert_eq!(ring0.taken, b"hello\nyou");
 }
@@ -241,7 +243,10 @@ fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
     monitor.ring0.type_bytes(b"k");
     let _ = monitor.enter();
     assert_eq!(monitor.ring0.state.interrupt_window, 1);
-    assert!(!monitor.ring0.state.inject.is_some(), "the page may be stale");
+    assert!(
+        !monitor.ring0.state.inject.is_some(),
+        "the page may be stale"
+    );
     let _ = monitor.enter();
     assert_eq!(monitor.ring0.state.get(Gpr::Rax) & 1, 1, "data ready");
     assert_eq!(monitor.ring0.state.inject.0 & 0xff, 0x24);
@@ -283,7 +288,9 @@ fn what_the_uart_has_no_room_for_is_offered_again_and_keeps_its_order() {
 
 #[test]
 fn a_sleeper_is_woken_by_a_key_and_gets_its_interrupt() {
-    let steps = listens().chain(prints(b"$")).chain([Step::Exit(VmExit::Hlt)]);
+    let steps = listens()
+        .chain(prints(b"$"))
+        .chain([Step::Exit(VmExit::Hlt)]);
     let mut monitor = monitor(steps);
     monitor.ring0.types = b"k";
     assert_eq!(monitor.run(), StopReason::TripleFault);
@@ -305,13 +312,25 @@ fn typed_bytes_that_find_no_room_do_not_keep_a_sleeper_awake() {
 #[test]
 fn every_end_is_told_with_what_was_refused() {
     let exits = [
-        (Step::Port(0x64, Direction::Out, 0xfe), StopReason::ResetAsked),
-        (Step::Port(0xf4, Direction::Out, 3), StopReason::DebugExit(3)),
+        (
+            Step::Port(0x64, Direction::Out, 0xfe),
+            StopReason::ResetAsked,
+        ),
+        (
+            Step::Port(0xf4, Direction::Out, 3),
+            StopReason::DebugExit(3),
+        ),
     ];
     for (last, reason) in exits {
-        let steps = [Step::Port(0x5a5a, Direction::In, 0), Step::Exit(VmExit::Rdmsr)];
+        let steps = [
+            Step::Port(0x5a5a, Direction::In, 0),
+            Step::Exit(VmExit::Rdmsr),
+        ];
         let mut monitor = monitor(steps.into_iter().chain([last]));
-        monitor.ring0.state.set(Gpr::Rcx, u64::from(MsrIndex(0xdead).0));
+        monitor
+            .ring0
+            .state
+            .set(Gpr::Rcx, u64::from(MsrIndex(0xdead).0));
         assert_eq!(monitor.run(), reason);
         let count = |counter: &core::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!(count(&monitor.page.absent_accesses), 1);
