@@ -53,6 +53,28 @@ trap_stubs:
     .set vector, vector + 1
     .endr
 
+    # A call comes from ring 3, always.
+    .balign 16
+call_stub:
+    push 0
+    push {call}
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    jmp {left}
+
 trap_common:
     push rax
     push rcx
@@ -114,6 +136,7 @@ trap_from_ring3:
     rep movsq
     jmp 2b
 "#,
+    call = const CALL_VECTOR as i64,
     enter = sym trap::enter,
     left = sym ring3::left,
     frame = sym ring3::FRAME,
@@ -122,6 +145,8 @@ trap_from_ring3:
 unsafe extern "C" {
     #[link_name = "trap_stubs"]
     static STUBS: [u8; 256 * STUB_BYTES as usize];
+    #[link_name = "call_stub"]
+    static CALL_STUB: u8;
 }
 
 static TABLE: Once<[u128; 256]> = Once::new();
@@ -140,7 +165,14 @@ pub(super) fn load() {
 /// A present 64-bit interrupt gate to the vector's stub; ring 3 may use that of a call alone
 /// `[SDM 3A, "64-Bit Mode IDT", ed. 085]`.
 fn gate(vector: u64) -> u128 {
-    let stub = u128::from((&raw const STUBS) as u64 + vector * STUB_BYTES);
+    const FOR_RING0: u128 = 0x8e;
+    const FOR_ALL: u128 = 0xee;
+    let (stub, rights) = if vector == u64::from(CALL_VECTOR) {
+        ((&raw const CALL_STUB) as u64, FOR_ALL)
+    } else {
+        ((&raw const STUBS) as u64 + vector * STUB_BYTES, FOR_RING0)
+    };
+    let stub = u128::from(stub);
     let selector = u128::from(gdt::selectors().code.0);
     let stack = match vector {
         2 => ist::NMI + 1,
@@ -149,11 +181,6 @@ fn gate(vector: u64) -> u128 {
         18 => ist::MACHINE_CHECK + 1,
         _ => 0,
     } as u128;
-    let rights = if vector == u64::from(CALL_VECTOR) {
-        0xee
-    } else {
-        0x8e
-    };
     (stub & 0xffff) | selector << 16 | stack << 32 | rights << 40 | (stub >> 16) << 48
 }
 

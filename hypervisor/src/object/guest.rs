@@ -29,6 +29,8 @@ pub enum NotBacked {
 pub struct Guest {
     stage: Option<Stage>,
     ranges: Vec<Range<Gpa>>,
+    /// Where the last range ends.
+    end: Gpa,
     largest: PageSize,
     resident_bytes: u64,
 }
@@ -51,6 +53,7 @@ impl Guest {
         let stage = backend.new_stage().ok_or(Refused::Exhausted)?;
         Ok(Self {
             stage: Some(stage),
+            end: ranges.last().map_or(Gpa(0), |range| range.end),
             ranges,
             largest: largest.min(backend.largest_page()),
             resident_bytes: 0,
@@ -92,9 +95,12 @@ impl Guest {
         self.back_small(gpa.page_start())
     }
 
-    /// The range of RAM around `gpa`.
+    /// The range of RAM around `gpa`. The most accesses to no RAM are to devices beyond it.
     #[inline(always)]
     fn range_of(&self, gpa: Gpa) -> Option<&Range<Gpa>> {
+        if gpa >= self.end {
+            return None;
+        }
         self.ranges.iter().find(|range| range.contains(&gpa))
     }
 

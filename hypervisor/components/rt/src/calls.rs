@@ -61,14 +61,24 @@ pub(crate) unsafe fn raw(number: u64, arguments: [Argument; 6]) -> (u64, u64) {
 /// As for [`raw`].
 #[inline(always)]
 unsafe fn call<const N: usize>(call: Call, arguments: [u64; N]) -> Result<(u64, u64), Refused> {
+    // SAFETY: the caller's promise.
+    let (first, second) = unsafe { both(call, arguments) };
+    Ok((Refused::read(first)?, second))
+}
+
+/// The same, with RAX as it comes.
+///
+/// # Safety
+/// As for [`raw`].
+#[inline(always)]
+unsafe fn both<const N: usize>(call: Call, arguments: [u64; N]) -> (u64, u64) {
     let argument = |index| {
         let value: Option<&u64> = arguments.get(index);
         value.map_or(MaybeUninit::uninit(), |value| MaybeUninit::new(*value))
     };
     let six = core::array::from_fn(argument);
     // SAFETY: the caller's promise.
-    let (first, second) = unsafe { raw(call as u64, six) };
-    Ok((Refused::read(first)?, second))
+    unsafe { raw(call as u64, six) }
 }
 
 /// A call without pointers.

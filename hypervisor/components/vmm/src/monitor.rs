@@ -61,7 +61,7 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         let mut resume = Resume::Enter;
         let reason = loop {
             resume = match resume {
-                Resume::Enter => self.enter(),
+                Resume::Enter => self.enter_often(),
                 Resume::Halt => self.sleep(),
                 Resume::Yield => self.give_way(),
                 Resume::Reset => break StopReason::ResetAsked,
@@ -73,18 +73,32 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         reason
     }
 
+    /// Runs the guest as long as nothing else is to be done.
     #[inline(always)]
-    fn enter(&mut self) -> Resume {
+    fn enter_often(&mut self) -> Resume {
+        loop {
+            if let Some(resume) = self.enter() {
+                return resume;
+            }
+        }
+    }
+
+    /// Runs the guest once; what to do next, if not to run it again.
+    #[inline(always)]
+    fn enter(&mut self) -> Option<Resume> {
         match self.ring0.run() {
             Run::Exit => self.answer_exit(),
-            Run::Notified(bits) => self.notified(bits),
+            Run::Notified(bits) => {
+                self.notified(bits);
+                None
+            }
         }
     }
 
     /// The most frequent exits have the whole walk to themselves, so that nothing on it asks
     /// again which exit it is.
     #[inline(always)]
-    fn answer_exit(&mut self) -> Resume {
+    fn answer_exit(&mut self) -> Option<Resume> {
         let words = self.ring0.state().exit;
         if let Some(access) = words.port_access() {
             self.answer(&VmExit::Port(access))
@@ -100,12 +114,12 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     }
 
     #[inline(never)]
-    fn answer_other(&mut self, words: ExitWords) -> Resume {
+    fn answer_other(&mut self, words: ExitWords) -> Option<Resume> {
         self.answer(&words.decode())
     }
 
     #[inline(always)]
-    fn answer(&mut self, exit: &VmExit) -> Resume {
+    fn answer(&mut self, exit: &VmExit) -> Option<Resume> {
         let now = self.ring0.now();
         let state = self.ring0.state();
         let resume = self.vmm.answer(exit, state, &mut self.memory, now);
@@ -114,11 +128,11 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         }
         let attend_at = self.console.attend_at();
         if now >= attend_at {
-            return self.attend(resume, now);
+            return not_enter(self.attend(resume, now));
         }
         let state = self.ring0.state();
         state.deadline = state.deadline.min(attend_at);
-        resume
+        not_enter(resume)
     }
 
     #[inline(never)]
@@ -161,11 +175,10 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     /// Somebody has set bits for this VMM while the guest ran. It may have moved on from what
     /// the state page says, so an interrupt is not delivered here and now.
     #[cold]
-    fn notified(&mut self, bits: u64) -> Resume {
+    fn notified(&mut self, bits: u64) {
         self.take_bits(bits);
         self.vmm.await_window(self.ring0.state());
         self.bound_deadline();
-        Resume::Enter
     }
 
     fn take_bits(&mut self, bits: u64) -> Tsc {
@@ -201,6 +214,16 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
             .store(refusals.instructions, Ordering::Relaxed);
         page.absent_accesses
             .store(refusals.absent, Ordering::Relaxed);
+    }
+}
+
+/// What to do next, if not to run the guest again. Said so, the frequent answer is no value that
+/// would have to be carried around.
+#[inline(always)]
+fn not_enter(resume: Resume) -> Option<Resume> {
+    match resume {
+        Resume::Enter => None,
+        Resume::Halt | Resume::Yield | Resume::Reset | Resume::Stop(_) => Some(resume),
     }
 }
 

@@ -25,6 +25,15 @@ impl Platform {
     /// Answers IN. The result is never wider than `width`.
     #[inline]
     pub fn port_read(&mut self, port: Port, width: Width, now: Tsc) -> u32 {
+        if width != Width::Byte || self.is_due(now) {
+            return self.port_read_rarely(port, width, now);
+        }
+        u32::from(self.read_byte(port.0, now))
+    }
+
+    /// What takes longer, apart, so that the frequent reads are short.
+    #[inline(never)]
+    fn port_read_rarely(&mut self, port: Port, width: Width, now: Tsc) -> u32 {
         self.expire(now);
         match width {
             Width::Byte => u32::from(self.read_byte(port.0, now)),
@@ -35,6 +44,14 @@ impl Platform {
     /// Answers OUT. Bits of `value` above `width` do not count.
     #[inline]
     pub fn port_write(&mut self, port: Port, width: Width, value: u32, now: Tsc) -> Effect {
+        if width != Width::Byte || self.is_due(now) {
+            return self.port_write_rarely(port, width, value, now);
+        }
+        self.write_byte(port.0, value as u8, now)
+    }
+
+    #[inline(never)]
+    fn port_write_rarely(&mut self, port: Port, width: Width, value: u32, now: Tsc) -> Effect {
         self.expire(now);
         match width {
             Width::Byte => self.write_byte(port.0, value as u8, now),
@@ -157,6 +174,7 @@ impl Platform {
         }
     }
 
+    #[inline(never)]
     fn read_other(&mut self, port: u16, now: Tsc) -> u8 {
         match port {
             0x20 | 0x21 => self.read_pic(Which::Master, pic_register(port), now),
@@ -195,6 +213,7 @@ impl Platform {
         }
     }
 
+    #[inline(never)]
     fn write_other(&mut self, port: u16, value: u8, now: Tsc) -> Effect {
         match port {
             0x20 | 0x21 => self.write_pic(Which::Master, pic_register(port), value, now),

@@ -94,9 +94,15 @@ impl Platform {
     /// Lets timers run up to `now`. Cheap when nothing is due.
     #[inline]
     pub fn expire(&mut self, now: Tsc) {
-        if now >= self.deadline {
+        if self.is_due(now) {
             self.expire_due(now);
         }
+    }
+
+    /// Whether a timer has something to do.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Tsc) -> bool {
+        now >= self.deadline
     }
 
     fn expire_due(&mut self, now: Tsc) {

@@ -382,10 +382,9 @@ impl Vmm {
         }
         state.deadline = self.platform.next_deadline();
         if self.halted {
-            Resume::Halt
-        } else {
-            Resume::Enter
+            return still_halted();
         }
+        Resume::Enter
     }
 
     #[inline(never)]
@@ -406,6 +405,13 @@ impl Vmm {
         }
         state.interrupt_window = u32::from(self.platform.interrupt_pending());
     }
+}
+
+/// Apart, so that the frequent answer is a constant.
+#[cold]
+#[inline(never)]
+fn still_halted() -> Resume {
+    Resume::Halt
 }
 
 fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {

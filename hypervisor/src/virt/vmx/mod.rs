@@ -31,7 +31,7 @@ pub struct Vcpu {
     context: Context,
     launched: u64,
     primary: u32,
-    windows: (u32, u32),
+    windows: u64,
     vpid: u16,
     timer_shift: u32,
     cr2: Cr2,
@@ -62,7 +62,7 @@ impl Vcpu {
             context: Context::new(vmx.switch)?,
             launched: 0,
             primary: vmx.controls.primary,
-            windows: (0, 0),
+            windows: 0,
             vpid: index.wrapping_add(1),
             timer_shift: vmx.capabilities.timer_shift(),
             cr2: Cr2::Lost,
@@ -150,7 +150,13 @@ impl Vcpu {
 
     #[inline(always)]
     fn prepare(&mut self, now: Tsc, limit: Tsc) {
-        if !self.state.dirty.is_empty() {
+        let state = &mut *self.state;
+        let dirty = state.dirty;
+        if dirty == StateGroups::INSTRUCTION {
+            // SAFETY: this VMCS is current; guest fields are checked by the CPU on entry.
+            unsafe { vmwrite(field::GUEST_RIP, state.rip) };
+            state.dirty = StateGroups::empty();
+        } else if !dirty.is_empty() {
             self.write_dirty();
         }
         if self.cr2 == Cr2::Lost {
@@ -162,20 +168,14 @@ impl Vcpu {
         }
         self.ask_for_windows();
         let ticks = limit.0.wrapping_sub(now.0) >> self.timer_shift;
-        // SAFETY: a shorter time than asked for is corrected by the loop that asked.
-        unsafe {
-            vmwrite(
-                field::PREEMPTION_TIMER_VALUE,
-                ticks.min(u64::from(u32::MAX)),
-            )
-        };
+        // SAFETY: a shorter time than asked for is corrected by the loop that asked: so is one
+        // that 32 bits cannot hold.
+        unsafe { vmwrite(field::PREEMPTION_TIMER_VALUE, ticks & u64::from(u32::MAX)) };
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn write_dirty(&mut self) {
-        if self.state.dirty != StateGroups::INSTRUCTION {
-            self.write_own();
-        }
+        self.write_own();
         // SAFETY: this VMCS is current; guest fields are checked by the CPU on entry.
         unsafe { vmcs::write_back(&mut self.state, &mut self.control) };
     }
@@ -233,7 +233,7 @@ impl Vcpu {
 
     #[inline(always)]
     fn ask_for_windows(&mut self) {
-        let wanted = (self.state.interrupt_window, self.state.nmi_window);
+        let wanted = both(self.state.interrupt_window, self.state.nmi_window);
         if wanted != self.windows {
             self.windows = wanted;
             self.change_windows();
@@ -371,6 +371,12 @@ const fn is_instruction(exit: &VmExit) -> bool {
         exit,
         VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt
     )
+}
+
+/// Two neighbouring words of the page as one, so that one look tells whether either changed.
+#[inline(always)]
+fn both(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 fn eptp(stage: &SecondStage<Ept>) -> u64 {

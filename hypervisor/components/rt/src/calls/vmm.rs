@@ -1,6 +1,6 @@
 //! The calls of a VMM, and those that every component makes.
 
-use super::{call, plain};
+use super::{both, call, plain};
 use crate::pages::StatePage;
 use skerry_abi::{Call, Handle, Refused, RunEnd};
 use skerry_words::Tsc;
@@ -33,12 +33,11 @@ pub fn vcpu_run(vcpu: Handle, state: &mut StatePage) -> Result<Run, Refused> {
     // that page, which the compiler must know.
     let arguments = [vcpu.word(), state.address()];
     // SAFETY: ring 0 changes the page that `state` borrows, and nothing else.
-    let (end, bits) = unsafe { call(Call::VcpuRun, arguments) }?;
+    let (end, bits) = unsafe { both(Call::VcpuRun, arguments) };
     if end == RunEnd::Exit as u64 {
-        Ok(Run::Exit)
-    } else {
-        Ok(Run::Notified(bits))
+        return Ok(Run::Exit);
     }
+    Refused::read(end).map(|_| Run::Notified(bits))
 }
 
 /// Makes the whole state page the guest's state.

@@ -260,7 +260,7 @@ fn bits_of_nothing_known_change_nothing() {
     let _ = monitor.enter();
     monitor.ring0.type_bytes(b"k");
     let resume = monitor.enter();
-    assert_eq!(resume, Resume::Stop(StopReason::TripleFault));
+    assert_eq!(resume, Some(Resume::Stop(StopReason::TripleFault)));
     assert_eq!(monitor.ring0.asked, []);
 }
 
