@@ -43,6 +43,7 @@ impl Machine {
         if !held.contains(rights) {
             return Err(Refused::NotPermitted);
         }
+        self.check_alive(target)?;
         let receiver = self.components.get_mut(id).ok_or(Refused::Revoked)?;
         if receiver.has_ended() {
             return Err(Refused::WrongState);

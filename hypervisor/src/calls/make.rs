@@ -16,13 +16,13 @@ const MOST_WEIGHT: u64 = 1000;
 
 impl Machine {
     pub(super) fn memory_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let id = self.new_memory(Memory::own(caller.argument(1))?)?;
         self.grant(caller, Target::Memory(id), Rights::all())
     }
 
     pub(super) fn memory_of_bundle(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let [_, first, bytes, ..] = caller.arguments;
         let end = first.checked_add(bytes).ok_or(Refused::BadArgument)?;
         if first % PAGE_BYTES != 0 || bytes == 0 || end > self.bundle.bytes() {
@@ -36,7 +36,7 @@ impl Machine {
     }
 
     pub(super) fn component_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let weight = caller.argument(1);
         if !(1..=MOST_WEIGHT).contains(&weight) {
             return Err(Refused::BadArgument);
@@ -50,6 +50,7 @@ impl Machine {
 
     pub(super) fn notification_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
         let id = self.find_component(caller, 0, Rights::WRITE)?;
+        self.check_room(caller)?;
         match caller.argument(1) {
             0 => Err(Refused::BadArgument),
             bits => self.grant(caller, Target::Notification(id, bits), Rights::all()),
@@ -57,7 +58,7 @@ impl Machine {
     }
 
     pub(super) fn guest_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let [_, at, count, largest_bytes, ..] = caller.arguments;
         let mut ranges = [GuestRange::default(); MOST_RANGES];
         let count = usize::try_from(count).ok();
@@ -74,7 +75,7 @@ impl Machine {
     }
 
     pub(super) fn vcpu_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let guest = self.find(caller, 1, Rights::WRITE, |target| match target {
             Target::Guest(id) => Some(id),
             _ => None,
@@ -85,7 +86,7 @@ impl Machine {
     }
 
     pub(super) fn ports_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         let [_, first, count, ..] = caller.arguments;
         let end = first.checked_add(count).ok_or(Refused::BadArgument)?;
         if count == 0 || end > 1 << 16 {
@@ -99,7 +100,7 @@ impl Machine {
     }
 
     pub(super) fn line_create(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        self.check_machine(caller, Rights::WRITE)?;
+        self.check_maker(caller)?;
         match caller.argument(1) {
             line @ 0..=15 => self.grant(caller, Target::Line(line as u8), Rights::all()),
             _ => Err(Refused::BadArgument),

@@ -150,11 +150,40 @@ impl Machine {
         }
     }
 
-    /// Whether the caller may make objects.
+    /// Whether the caller may ask of the machine.
     fn check_machine(&self, caller: &Caller, rights: Rights) -> Result<(), Refused> {
         self.find(caller, 0, rights, |target| {
             (target == Target::Machine).then_some(())
         })
+    }
+
+    /// Whether the caller may make an object, and has room for its handle.
+    fn check_maker(&self, caller: &Caller) -> Result<(), Refused> {
+        self.check_machine(caller, Rights::WRITE)?;
+        self.check_room(caller)
+    }
+
+    /// Whether the caller has room for one more handle.
+    fn check_room(&self, caller: &Caller) -> Result<(), Refused> {
+        let component = self.components.get(caller.id).ok_or(Refused::Revoked)?;
+        component
+            .table
+            .has_room()
+            .then_some(())
+            .ok_or(Refused::Exhausted)
+    }
+
+    /// Whether what a handle is to has not ended.
+    fn check_alive(&self, target: Target) -> Result<(), Refused> {
+        let alive = match target {
+            Target::Memory(id) => self.memories.get(id).is_some(),
+            Target::Guest(id) => self.guests.get(id).is_some(),
+            Target::Vcpu(id) => self.vcpus.get(id).is_some(),
+            Target::Component(id) => self.components.get(id).is_some(),
+            Target::Notification(id, _) => self.components.get(id).is_some_and(|c| !c.has_ended()),
+            Target::Ports(_) | Target::Line(_) | Target::Log | Target::Machine => true,
+        };
+        alive.then_some(()).ok_or(Refused::Revoked)
     }
 
     /// A component that a handle names, or the caller itself.

@@ -71,11 +71,6 @@ pub struct Machine {
 /// Starts `root`, and runs everything from then on.
 pub fn start(bundle: Span, started: Started) -> ! {
     let backend = Backend::detect().unwrap_or_else(|refusal| refuse("cpu", &refusal));
-    log::info!(
-        "{} with {} MiB free",
-        backend.name(),
-        mem::statistics().free_frames >> 8
-    );
     let mut machine = Machine::new(backend, bundle, started);
     match machine.start_root() {
         Ok(()) => machine.run(),

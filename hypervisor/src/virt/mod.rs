@@ -88,14 +88,6 @@ impl Backend {
         }
     }
 
-    /// Its name in reports.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Vmx(_) => "VT-x/EPT",
-            Self::Svm(_) => "AMD-V/NPT",
-        }
-    }
-
     /// Its number in the machine's record.
     pub fn number(&self) -> u32 {
         match self {

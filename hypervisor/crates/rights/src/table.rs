@@ -38,6 +38,12 @@ impl<T: Copy> Table<T> {
         Ok(Handle(number))
     }
 
+    /// Whether there is room for one more handle.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.entries.len() < Handle::MOST as usize || self.entries.iter().any(Option::is_none)
+    }
+
     /// What a handle is to, and what it allows.
     ///
     /// # Errors
@@ -110,7 +116,9 @@ mod tests {
             table.grant((), Rights::empty()).unwrap();
         }
         assert_eq!(table.grant((), Rights::empty()), Err(Refused::Exhausted));
+        assert!(!table.has_room());
         table.close(Handle(7)).unwrap();
+        assert!(table.has_room());
         assert_eq!(table.grant((), Rights::empty()), Ok(Handle(7)));
     }
 

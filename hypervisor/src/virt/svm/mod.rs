@@ -34,6 +34,11 @@ const NO_WINDOW: u64 = virtual_interrupt::MASKING;
 const WINDOW: u64 =
     virtual_interrupt::MASKING | virtual_interrupt::IGNORE_TPR | virtual_interrupt::PENDING;
 
+/// The groups that the consistency checks look at.
+const JUDGED: StateGroups = StateGroups::CONTROL
+    .union(StateGroups::SEGMENTS)
+    .union(StateGroups::DEBUG);
+
 /// The CPUID leaf that shows XCR0.
 const EXTENDED_STATE_LEAF: u32 = 0xd;
 
@@ -67,6 +72,8 @@ bitflags::bitflags! {
         const INJECT = 1 << 2;
         /// The last entry has delivered one.
         const INJECTED = 1 << 3;
+        /// The VMM has set a state that no guest can have.
+        const REFUSE = 1 << 4;
     }
 }
 
@@ -125,6 +132,9 @@ impl Vcpu {
     #[inline(always)]
     pub fn enter(&mut self, limit: Tsc) -> VmExit {
         self.prepare();
+        if self.chores.contains(Chores::REFUSE) {
+            return self.refused_entry();
+        }
         cpu::apic::interrupt_by(limit);
         let state: *mut GuestState = &mut *self.state;
         // SAFETY: this VMCB is set up by `new`, `host` was filled on this CPU, `state` lives
@@ -165,6 +175,24 @@ impl Vcpu {
         }
         // SAFETY: guest fields are checked by the CPU on entry.
         unsafe { self.vmcb.write_back(&mut self.state) };
+        if dirty.intersects(JUDGED) {
+            self.judge();
+        }
+    }
+
+    /// A VMM may have set anything. Not every CPU that refuses an entry gets back to the host in
+    /// one piece, so what the manual forbids is not even tried.
+    #[cold]
+    fn judge(&mut self) {
+        let fails = checks::failed(&self.vmcb.view(), physical_bits()).next();
+        self.chores.set(Chores::REFUSE, fails.is_some());
+    }
+
+    #[cold]
+    fn refused_entry(&mut self) -> VmExit {
+        self.report_failed_entry();
+        self.state.valid = StateGroups::empty();
+        VmExit::EntryFailed(u32::MAX)
     }
 
     /// Changed control registers change what cached translations mean.
@@ -222,6 +250,7 @@ impl Vcpu {
     #[cold]
     fn see_to_chores(&mut self) {
         let chores = core::mem::replace(&mut self.chores, Chores::empty());
+        self.chores |= chores & Chores::REFUSE;
         if chores.contains(Chores::FLUSH) {
             self.chores |= Chores::FLUSHED;
             let by_asid = self.features.contains(Features::FLUSH_BY_ASID);
@@ -300,12 +329,15 @@ impl Vcpu {
             return;
         };
         self.reports_left = left;
-        let physical_bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
-        log::error!("VMRUN refused by the CPU; checks that fail:");
-        for failure in checks::failed(&self.vmcb.view(), physical_bits) {
+        log::error!("VMRUN refused; checks that fail:");
+        for failure in checks::failed(&self.vmcb.view(), physical_bits()) {
             log::error!("  {failure}");
         }
     }
+}
+
+fn physical_bits() -> u32 {
+    core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff
 }
 
 /// Whether the guest's own instruction caused the exit: then no event was under way. These

@@ -1,7 +1,8 @@
 //! Why a CPU refuses a VMCB: the manual's list `[APM 2, "Canonicalization and Consistency
 //! Checks", rev. 3.42]`.
 //!
-//! Owns the checks by name. For people: ring 0 prints what fails when an entry is refused.
+//! Owns the checks by name. Ring 0 makes them where a VMM has changed what they look at, since a
+//! CPU that is lax about one may not come back from it, and prints what fails.
 
 use super::field::{self, VmcbRead};
 
@@ -14,6 +15,11 @@ const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
 const ATTRIBUTE_LONG: u64 = 1 << 9;
 const ATTRIBUTE_DEFAULT: u64 = 1 << 10;
+/// The bits of EFER that have a meaning: SCE, LME, LMA, NXE, SVME, LMSLE, FFXSR, TCE, MCOMMIT,
+/// INTWB, UAIE, AIBRSE.
+const EFER_DEFINED: u64 = 0x0036_fd01;
+/// The bits of CR4 that have a meaning, up to CET.
+const CR4_DEFINED: u64 = 0x00f7_1fff;
 const HIGH: u64 = 0xffff_ffff_0000_0000;
 
 /// What the checks look at.
@@ -57,8 +63,10 @@ impl Values {
 type Check = (&'static str, fn(&Values) -> bool);
 
 /// Each check, and whether it fails.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 14] = [
     ("EFER.SVME is 0", |v| v.efer & EFER_SVME == 0),
+    ("EFER has reserved bits", |v| v.efer & !EFER_DEFINED != 0),
+    ("CR4 has reserved bits", |v| v.cr4 & !CR4_DEFINED != 0),
     ("CR0.CD is 0 and CR0.NW is 1", |v| {
         v.cr0 & (CR0_CD | CR0_NW) == CR0_NW
     }),
@@ -136,6 +144,12 @@ mod tests {
     fn each_fault_is_found_and_nothing_else() {
         assert_eq!(names(field::RIP, 0), [""; 0]);
         let table = [
+            (
+                field::EFER,
+                EFER_LME | EFER_SVME | 1 << 9,
+                "EFER has reserved bits",
+            ),
+            (field::CR4, CR4_PAE | 1 << 30, "CR4 has reserved bits"),
             (field::GUEST_ASID, 0, "the ASID is 0"),
             (field::INTERCEPT_4, 2, "VMRUN is not intercepted"),
             (field::EFER, EFER_LME, "EFER.SVME is 0"),
