@@ -67,8 +67,10 @@ pub fn millisecond_tsc() -> Option<u64> {
 fn measure_once(clocks: u16) -> Option<u64> {
     port::write8(GATE, port::read8(GATE) & !3);
     program(CHANNEL_2, 0xb0, clocks);
-    port::write8(GATE, port::read8(GATE) & !2 | 1);
+    let gate = port::read8(GATE) & !2 | 1;
+    // Before the write: a stub that is preempted behind it would read short.
     let start = cpu::tsc();
+    port::write8(GATE, gate);
     while port::read8(GATE) & 0x20 == 0 {
         if cpu::tsc() - start > 1_000_000_000 {
             return None;

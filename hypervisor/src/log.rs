@@ -99,7 +99,11 @@ pub fn take(into: &mut [u8]) -> usize {
 
 /// Whether ring 0 has logged something since the last time.
 pub fn has_news() -> bool {
-    READ.load(Ordering::Relaxed) && NEWS.swap(false, Ordering::Relaxed)
+    let news = NEWS.load(Ordering::Relaxed) && READ.load(Ordering::Relaxed);
+    if news {
+        NEWS.store(false, Ordering::Relaxed);
+    }
+    news
 }
 
 /// Nobody reads any more: what waits goes to the UART, and so does all that follows.

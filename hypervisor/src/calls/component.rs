@@ -1,6 +1,6 @@
 //! Calls on a component: its memory, its rights, its life.
 
-use super::{Caller, Outcome};
+use super::{Caller, Outcome, check_heap};
 use crate::machine::Machine;
 use crate::object::Target;
 use crate::object::component::Region;
@@ -10,6 +10,7 @@ use skerry_words::PAGE_BYTES;
 
 impl Machine {
     pub(super) fn component_map(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        check_heap()?;
         let id = self.find_component(caller, 0, Rights::WRITE)?;
         let memory = self.find(caller, 1, Rights::empty(), |target| match target {
             Target::Memory(memory) => Some(memory),
@@ -31,6 +32,7 @@ impl Machine {
     }
 
     pub(super) fn component_grant(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        check_heap()?;
         let id = self.find_component(caller, 0, Rights::WRITE)?;
         let granter = self.components.get(caller.id).ok_or(Refused::Revoked)?;
         let (target, held) = granter.table.look_up(caller.handle(1))?;

@@ -3,21 +3,52 @@
 use super::{Caller, Outcome};
 use crate::machine::Machine;
 use crate::object::Target;
+use crate::object::vcpu::Vcpu;
 use crate::power;
-use skerry_abi::{OffWrite, Refused, Rights};
+use skerry_abi::{FieldValue, OffWrite, Refused, Rights};
+use skerry_rights::Id;
 
 impl Machine {
     pub(super) fn vcpu_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        let id = self.find(caller, 0, Rights::READ, |target| match target {
-            Target::Vcpu(id) => Some(id),
-            _ => None,
-        })?;
+        let id = self.vcpu_to_read(caller)?;
         let vcpu = self.vcpus.get(id).ok_or(Refused::Revoked)?;
         let guest = self.guests.get(vcpu.guest).ok_or(Refused::Revoked)?;
         let component = self.components.get(vcpu.component);
         let run_tsc = component.map_or(0, |component| component.record.run_tsc);
         let record = vcpu.record(guest, run_tsc);
         self.tell(caller, caller.argument(1), &record)
+    }
+
+    pub(super) fn vcpu_fields(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        const MOST: u64 = 256;
+        let id = self.vcpu_to_read(caller)?;
+        let [_, at, count, ..] = caller.arguments;
+        if count > MOST {
+            return Err(Refused::BadArgument);
+        }
+        // Another one's VMCS may have to be the current one for this.
+        self.take_vcpu_off();
+        let mut found = 0;
+        for index in 0..count {
+            let offset = index * size_of::<FieldValue>() as u64;
+            let at = at.checked_add(offset).ok_or(Refused::BadAddress)?;
+            let mut field: FieldValue = self.ask(caller, at)?;
+            let vcpu = self.vcpus.get_mut(id).ok_or(Refused::Revoked)?;
+            let value = vcpu.hardware.field(field.name);
+            found += u64::from(value.is_some());
+            field.value = value.unwrap_or(0);
+            self.tell(caller, at, &field)?;
+        }
+        Ok(Outcome::Answer(found))
+    }
+
+    fn vcpu_to_read(&self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
+        let id = self.find(caller, 0, Rights::READ, |target| match target {
+            Target::Vcpu(id) => Some(id),
+            _ => None,
+        })?;
+        self.vcpus.get(id).ok_or(Refused::Revoked)?;
+        Ok(id)
     }
 
     pub(super) fn machine_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {

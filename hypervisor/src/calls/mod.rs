@@ -10,10 +10,11 @@ mod machine;
 mod make;
 mod run;
 
-use crate::cpu;
+use crate::cpu::ring3::UserFrame;
 use crate::machine::{Machine, Step, Turn};
 use crate::object::Target;
 use crate::object::component::Component;
+use crate::{cpu, mem};
 use skerry_abi::{Call, Handle, Refused, Rights, layout};
 use skerry_rights::Id;
 
@@ -73,15 +74,11 @@ impl Machine {
             Some(call) => self.carry_out(call, &caller),
             None => Err(Refused::NoSuchCall),
         };
-        let Some(component) = self.components.get_mut(id) else {
-            return Step::Leave(Turn::Ended);
-        };
-        let frame = &mut component.thread.frame;
-        match outcome {
-            Ok(Outcome::Answer(rax)) => frame.answer(rax),
-            Ok(Outcome::Both(rax, rdx)) => frame.answer_both(rax, rdx),
-            Ok(Outcome::Leave(turn)) => return Step::Leave(turn),
-            Err(refusal) => frame.answer(refusal.code()),
+        if let Ok(Outcome::Leave(turn)) = outcome {
+            return Step::Leave(turn);
+        }
+        if let Some(component) = self.components.get_mut(id) {
+            answer(&mut component.thread.frame, outcome);
         }
         Step::Go
     }
@@ -122,6 +119,7 @@ impl Machine {
             Call::MachineOff => self.machine_off(caller),
             Call::HandleClose => self.handle_close(caller),
             Call::ObjectEnd => self.object_end(caller),
+            Call::VcpuFields => self.vcpu_fields(caller),
         }
     }
 
@@ -163,8 +161,9 @@ impl Machine {
         self.check_room(caller)
     }
 
-    /// Whether the caller has room for one more handle.
+    /// Whether the caller has room for one more handle, and ring 0 for what is behind it.
     fn check_room(&self, caller: &Caller) -> Result<(), Refused> {
+        check_heap()?;
         let component = self.components.get(caller.id).ok_or(Refused::Revoked)?;
         component
             .table
@@ -230,6 +229,21 @@ impl Machine {
     }
 }
 
+/// Writes a result to the caller's registers.
+fn answer(frame: &mut UserFrame, outcome: Result<Outcome, Refused>) {
+    match outcome {
+        Ok(Outcome::Answer(rax)) => frame.answer(rax),
+        Ok(Outcome::Both(rax, rdx)) => frame.answer_both(rax, rdx),
+        Ok(Outcome::Leave(_)) => {}
+        Err(refusal) => frame.answer(refusal.code()),
+    }
+}
+
+/// Whether ring 0's heap has room: no call may make it fail.
+fn check_heap() -> Result<(), Refused> {
+    mem::heap_has_room().then_some(()).ok_or(Refused::Exhausted)
+}
+
 /// Records without padding, of which any bytes are valid.
 ///
 /// # Safety
@@ -260,3 +274,5 @@ unsafe impl Plain for skerry_abi::MapRequest {}
 unsafe impl Plain for skerry_abi::GuestRange {}
 // SAFETY: as above.
 unsafe impl Plain for skerry_abi::OffWrite {}
+// SAFETY: as above.
+unsafe impl Plain for skerry_abi::FieldValue {}

@@ -95,6 +95,7 @@ impl Machine {
             return Ok(Outcome::Both(0, bits));
         }
         component.thread.sleeps_until = Some(deadline);
+        self.next_wake = self.next_wake.min(deadline);
         Ok(Outcome::Leave(Turn::Asleep))
     }
 

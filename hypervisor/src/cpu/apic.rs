@@ -119,8 +119,14 @@ pub(super) fn arm(deadline: Tsc) {
     }
 }
 
-/// Takes the deadline back.
-pub(super) fn disarm() {
+/// Takes the deadline back, if its interrupt has not come.
+pub(super) fn disarm_if_armed() {
+    if ARMED.load(Ordering::Relaxed) != Tsc::NEVER.0 {
+        disarm();
+    }
+}
+
+fn disarm() {
     ARMED.store(Tsc::NEVER.0, Ordering::Relaxed);
     match RATIO.load(Ordering::Relaxed) {
         0 => write_deadline(0),

@@ -5,12 +5,11 @@
 use skerry_words::Tsc;
 use x86_64::instructions::interrupts;
 
-use super::{apic, tsc};
+use super::apic;
 
-/// Sleeps until `deadline` or any interrupt, whichever is first; the interrupt has been
-/// served on return, and interrupts are off again. [`Tsc::NEVER`] is no deadline.
-pub fn wait_until(deadline: Tsc) {
-    let now = tsc::now();
+/// Sleeps from `now` until `deadline` or any interrupt, whichever is first; the interrupt has
+/// been served on return, and interrupts are off again. [`Tsc::NEVER`] is no deadline.
+pub fn wait_until(deadline: Tsc, now: Tsc) {
     if deadline <= now {
         return;
     }
@@ -20,9 +19,7 @@ pub fn wait_until(deadline: Tsc) {
     // STI takes effect after HLT has begun, so no interrupt slips in between.
     interrupts::enable_and_hlt();
     interrupts::disable();
-    if deadline != Tsc::NEVER {
-        apic::disarm();
-    }
+    apic::disarm_if_armed();
 }
 
 /// Serves the interrupts that are pending, on CPUs whose VM exits do not acknowledge them.

@@ -144,6 +144,11 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
             return After::Hand;
         }
         VmExit::Timer if now >= slice_end => return After::Preempt,
+        VmExit::HostNmi => {
+            cpu::interrupt::note_nmi();
+            return After::Enter;
+        }
+        VmExit::Init => return After::Enter,
         _ => {}
     }
     vcpu.tell(&exit);

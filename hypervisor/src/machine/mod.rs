@@ -34,6 +34,9 @@ pub use turn::{Step, Turn};
 
 /// The time slice: this fraction of a second of the time-stamp counter.
 const SLICES_PER_SECOND: u64 = 100;
+/// A turn ends after this fraction of a second though nobody else wants the CPU, because not
+/// every CPU lets the host's interrupts through while its guest has interrupts off.
+const TURNS_PER_SECOND: u64 = 20;
 /// The bundle's member that is started.
 const ROOT: &str = "component/root";
 /// The weight of `root`: it sleeps nearly always, and decides for all when it does not.
@@ -61,6 +64,10 @@ pub struct Machine {
     pub bundle: Span,
     /// Whose place in the scheduler is which.
     places: Vec<Option<Id<Component>>>,
+    /// The longest turn, in ticks.
+    turn_tsc: u64,
+    /// When to look for sleepers that are due: not after the first deadline of theirs.
+    pub next_wake: Tsc,
     /// Whose state is on the CPU.
     loaded: Option<Id<Vcpu>>,
     started: Started,
@@ -98,6 +105,8 @@ impl Machine {
             log_reader: None,
             bundle,
             places: Vec::new(),
+            turn_tsc: cpu::tsc::hz() / TURNS_PER_SECOND,
+            next_wake: Tsc::NEVER,
             loaded: None,
             started,
             first_guest: None,

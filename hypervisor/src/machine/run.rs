@@ -11,11 +11,6 @@ use crate::object::component::Component;
 use crate::object::vcpu::Vcpu;
 use skerry_rights::Id;
 use skerry_sched::VcpuId;
-use skerry_words::Tsc;
-
-/// A turn ends after this fraction of a second though nobody else wants the CPU, because not
-/// every CPU lets the host's interrupts through while its guest has interrupts off.
-const TURNS_PER_SECOND: u64 = 20;
 
 impl Machine {
     /// Runs everybody for ever; `root` switches the machine off.
@@ -38,10 +33,9 @@ impl Machine {
         };
         self.put_on_cpu(id);
         let began = cpu::tsc::now();
-        let most_tsc = cpu::tsc::hz() / TURNS_PER_SECOND;
-        let slice_tsc = self.scheduler.slice(place).min(most_tsc);
-        let slice_end = began.after(slice_tsc).min(self.next_wake());
-        let turn = self.turn(id, slice_end);
+        let slice_tsc = self.scheduler.slice(place).min(self.turn_tsc);
+        let slice_end = began.after(slice_tsc).min(self.next_wake);
+        let turn = self.turn(id, began, slice_end);
         let ran = cpu::tsc::now().since(began);
         self.scheduler.charge(place, ran);
         if let Some(component) = self.components.get_mut(id) {
@@ -89,33 +83,10 @@ impl Machine {
         }
     }
 
-    /// The earliest deadline of a sleeper.
-    fn next_wake(&self) -> Tsc {
-        self.components
-            .iter()
-            .filter_map(|(_, component)| component.thread.sleeps_until)
-            .min()
-            .unwrap_or(Tsc::NEVER)
-    }
-
-    fn wake_due(&mut self) {
-        let now = cpu::tsc::now();
-        for (_, component) in self.components.iter_mut() {
-            let thread = &mut component.thread;
-            if thread.sleeps_until.is_some_and(|at| at <= now) {
-                thread.sleeps_until = None;
-                thread.frame.answer_both(0, 0);
-                if let Some(place) = thread.place {
-                    self.scheduler.wake(place);
-                }
-            }
-        }
-    }
-
     /// Nobody can run: the CPU sleeps until a deadline or an interrupt.
     fn idle(&mut self) {
         let began = cpu::tsc::now();
-        cpu::idle::wait_until(self.next_wake());
+        cpu::idle::wait_until(self.next_wake, began);
         self.idle_tsc += cpu::tsc::now().since(began);
     }
 }

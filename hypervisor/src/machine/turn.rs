@@ -33,10 +33,10 @@ pub enum Step {
 }
 
 impl Machine {
-    /// Runs a component until `slice_end` at the latest. It must be on the CPU.
-    pub(super) fn turn(&mut self, id: Id<Component>, slice_end: Tsc) -> Turn {
+    /// Runs a component from `began` until `slice_end` at the latest. It must be on the CPU.
+    pub(super) fn turn(&mut self, id: Id<Component>, began: Tsc, slice_end: Tsc) -> Turn {
         if let Some(component) = self.components.get_mut(id) {
-            component.thread.since = cpu::tsc::now();
+            component.thread.since = began;
         }
         loop {
             let Some(component) = self.components.get_mut(id) else {

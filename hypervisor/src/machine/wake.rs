@@ -5,6 +5,7 @@ use crate::cpu;
 use crate::object::component::Component;
 use skerry_abi::{Refused, layout};
 use skerry_rights::Id;
+use skerry_words::Tsc;
 
 /// How many interrupt lines the 8259 pair has.
 const LINES: usize = 16;
@@ -52,7 +53,18 @@ impl Machine {
     }
 
     /// Tells the components whose lines have interrupted, and the reader of the log.
+    #[inline(always)]
     pub(super) fn tell_of_interrupts(&mut self) {
+        if cpu::interrupt::lines_wait() {
+            self.tell_of_lines();
+        }
+        if crate::log::has_news() {
+            self.tell_of_news();
+        }
+    }
+
+    #[inline(never)]
+    fn tell_of_lines(&mut self) {
         let lines = cpu::interrupt::take_lines();
         for (line, waiting) in self.lines.waiting.into_iter().enumerate() {
             if lines & (1 << line) != 0
@@ -63,12 +75,44 @@ impl Machine {
                 let _ = self.notify(id, bits);
             }
         }
-        if crate::log::has_news()
-            && let Some(reader) = self.log_reader
+    }
+
+    #[inline(never)]
+    fn tell_of_news(&mut self) {
+        if let Some(reader) = self.log_reader
             && self.notify(reader, layout::LOG_BIT).is_err()
         {
             self.log_reader = None;
             crate::log::print_again();
+        }
+    }
+
+    /// Wakes who slept until now.
+    #[inline(always)]
+    pub(super) fn wake_due(&mut self) {
+        let now = cpu::tsc::now();
+        if now >= self.next_wake {
+            self.wake_sleepers(now);
+        }
+    }
+
+    #[inline(never)]
+    fn wake_sleepers(&mut self, now: Tsc) {
+        self.next_wake = Tsc::NEVER;
+        for (_, component) in self.components.iter_mut() {
+            let thread = &mut component.thread;
+            let Some(deadline) = thread.sleeps_until else {
+                continue;
+            };
+            if deadline > now {
+                self.next_wake = self.next_wake.min(deadline);
+                continue;
+            }
+            thread.sleeps_until = None;
+            thread.frame.answer_both(0, 0);
+            if let Some(place) = thread.place {
+                self.scheduler.wake(place);
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ use super::{frames, layout, tables};
 
 const STEP_BYTES: usize = (BLOCK_FRAMES * PAGE_BYTES) as usize;
 
+/// More than the small objects of any one call take; what is large asks for itself.
+const RESERVE_BYTES: usize = 512 << 10;
+
 struct Growing(Mutex<Heap>);
 
 #[global_allocator]
@@ -50,6 +53,13 @@ pub(super) fn start() {
     assert!(map_step(layout::HEAP), "no 2 MiB of memory for the heap");
     // SAFETY: the range has just been mapped, for good, and is nobody else's.
     unsafe { heap.init(layout::HEAP as *mut u8, STEP_BYTES) };
+}
+
+/// Whether there is room for the objects of one call; grows the heap if it is tight. Who makes
+/// objects asks first, so that a call is refused where the heap would fail.
+pub(super) fn has_room() -> bool {
+    let mut heap = HEAP.0.lock();
+    heap.free() >= RESERVE_BYTES || grow(&mut heap)
 }
 
 /// Bytes the heap has been given.

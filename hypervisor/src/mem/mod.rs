@@ -59,6 +59,11 @@ pub fn free_frames() -> u64 {
     statistics().free_frames + own_bytes / PAGE_BYTES
 }
 
+/// Whether ring 0's heap has room for the objects of one call.
+pub fn heap_has_room() -> bool {
+    heap::has_room()
+}
+
 /// Copies memory out.
 ///
 /// # Safety

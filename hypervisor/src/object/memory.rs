@@ -26,12 +26,16 @@ impl Memory {
     /// So many pages, zeroed when they are first used.
     ///
     /// # Errors
-    /// [`Refused::BadArgument`].
+    /// [`Refused::BadArgument`]; [`Refused::Exhausted`] if ring 0 has no room for the list.
     pub fn own(pages: u64) -> Result<Self, Refused> {
         if pages == 0 || pages > MOST_PAGES {
             return Err(Refused::BadArgument);
         }
-        let pages = Pages::Own(alloc::vec![0; pages as usize]);
+        let mut frames = Vec::new();
+        let room = frames.try_reserve_exact(pages as usize);
+        room.map_err(|_| Refused::Exhausted)?;
+        frames.resize(pages as usize, 0);
+        let pages = Pages::Own(frames);
         Ok(Self { pages, mappings: 0 })
     }
 

@@ -222,6 +222,15 @@ impl Vcpu {
         }
     }
 
+    /// The value of a VMCS field, or of a capability of VT-x, by its name in the calls; `None`
+    /// where there is no VMCS. It must not be loaded.
+    pub fn field(&mut self, name: u64) -> Option<u64> {
+        match self {
+            Self::Vmx(vcpu) => Some(vcpu.field(name)),
+            Self::Svm(_) => None,
+        }
+    }
+
     /// What it holds of host memory, in bytes.
     pub fn bytes(&self) -> u64 {
         match self {

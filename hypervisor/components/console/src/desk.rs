@@ -6,7 +6,7 @@
 use crate::relay::{Outside, Relay};
 use crate::uart::{Registers, Uart};
 use core::sync::atomic::Ordering;
-use skerry_abi::ControlPage;
+use skerry_pages::ControlPage;
 
 /// How long the UART may take for what is in it before it is looked at again, in ticks. Its
 /// interrupt comes earlier, unless it is lost.

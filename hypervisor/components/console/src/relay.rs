@@ -13,8 +13,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use skerry_abi::{ConsolePage, ControlPage, ControlVm, Handle, Ring};
+use skerry_abi::Handle;
 use skerry_console::{Key, Mux};
+use skerry_pages::{ConsolePage, ControlPage, ControlVm, Ring};
 
 /// Output is made only while so much is free in the buffer: more than one piece of a ring can
 /// become, each byte of it a line with its name, with a held line before it; and more than a
@@ -23,7 +24,7 @@ const ROOM_BYTES: usize = 4096;
 /// How much of a ring is taken at once.
 const PIECE_BYTES: usize = 64;
 /// A VMM whose ring held more than this may be waiting for room.
-const CROWDED_BYTES: u32 = (skerry_abi::OUTPUT_BYTES / 2) as u32;
+const CROWDED_BYTES: u32 = (skerry_pages::OUTPUT_BYTES / 2) as u32;
 
 /// Whom the console tells, and who tells it.
 pub trait Outside {

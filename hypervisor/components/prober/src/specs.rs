@@ -5,7 +5,8 @@
 //! (`Version`, `Wait`, `Yield`, `End`) have no wrong arguments.
 
 use skerry_abi::{
-    Call, ComponentRecord, Handle, MachineRecord, ObjectKind, Rights, VcpuRecord, layout,
+    Call, ComponentRecord, FieldValue, Handle, MachineRecord, ObjectKind, Rights, VcpuRecord,
+    layout,
 };
 
 use crate::desk;
@@ -100,7 +101,7 @@ const RIP: Argument = value(layout::IMAGE);
 const RSP: Argument = value(layout::STACK_TOP - 8);
 
 /// The calls with something to refuse.
-pub const SPECS: [Spec; 29] = [
+pub const SPECS: [Spec; 30] = [
     spec(Call::VcpuRun, &[of(ObjectKind::Vcpu, RUN)]),
     spec(Call::Notify, &[of(ObjectKind::Notification, SIGNAL)]),
     spec(Call::VcpuReset, &[of(ObjectKind::Vcpu, RUN)]),
@@ -186,5 +187,9 @@ pub const SPECS: [Spec; 29] = [
     spec(
         Call::ObjectEnd,
         &[of(ObjectKind::Memory, WRITE.union(Rights::GRANT))],
+    ),
+    spec(
+        Call::VcpuFields,
+        &[of(ObjectKind::Vcpu, READ), output::<FieldValue>(), value(1)],
     ),
 ];

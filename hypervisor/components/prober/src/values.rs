@@ -13,7 +13,7 @@ const HUGE: u64 = u64::MAX;
 const WIDE: u64 = 1 << 32;
 
 /// The argument of a call, and what it must not be.
-const BAD: [(Call, usize, &[u64]); 20] = [
+const BAD: [(Call, usize, &[u64]); 21] = [
     (Call::LogWrite, 2, &[2049, WIDE | 8, HUGE]),
     (
         Call::PortRead,
@@ -49,6 +49,7 @@ const BAD: [(Call, usize, &[u64]); 20] = [
     (Call::PortsCreate, 2, &[0, 0x1_0000, WIDE | 4, HUGE]),
     (Call::LineCreate, 1, &[16, 255, WIDE | 5, HUGE]),
     (Call::MachineOffBy, 2, &[33, WIDE | 1, HUGE]),
+    (Call::VcpuFields, 2, &[257, WIDE | 1, HUGE]),
     (
         Call::ComponentStart,
         2,

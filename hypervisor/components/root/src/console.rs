@@ -16,10 +16,12 @@ use skerry_abi::layout::{
     CONSOLE_PAGES, CONSOLE_STRIDE, CONTROL_PAGE, MYSELF, SERVICE_HEAP_PAGES, console_bits,
     root_bits,
 };
-use skerry_abi::{ControlPage, Handle, Refused, Rights, own};
+use skerry_abi::{Handle, Refused, Rights, own};
 use skerry_component::{calls, clock, pages};
 use skerry_manifest::Manifest;
-use skerry_words::{PAGE_BYTES, Port, StopReason, Tsc};
+use skerry_pages::ControlPage;
+use skerry_verdict::StopReason;
+use skerry_words::{PAGE_BYTES, Port, Tsc};
 
 const COM1: Port = Port(0x3f8);
 const COM1_PORTS: u32 = 8;

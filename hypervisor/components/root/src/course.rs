@@ -5,7 +5,7 @@
 
 use skerry_abi::{ComponentRecord, EndCause};
 use skerry_manifest::{OnExit, VmManifest};
-use skerry_words::{MonitorEnd, StopReason};
+use skerry_verdict::{MonitorEnd, StopReason};
 
 /// What follows the end of a life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

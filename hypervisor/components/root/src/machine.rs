@@ -12,10 +12,12 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_abi::layout::{ENDED_BIT, MYSELF};
-use skerry_abi::{ControlPage, MachineRecord, own};
+use skerry_abi::{MachineRecord, own};
 use skerry_component::calls;
 use skerry_manifest::report::Report;
-use skerry_words::{StopReason, Tsc};
+use skerry_pages::ControlPage;
+use skerry_verdict::StopReason;
+use skerry_words::Tsc;
 
 /// All VMs.
 #[derive(Debug)]

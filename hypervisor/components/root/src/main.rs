@@ -23,6 +23,7 @@ mod bell;
 mod brand;
 mod console;
 mod course;
+mod diagnosis;
 mod ground;
 mod log;
 mod machine;

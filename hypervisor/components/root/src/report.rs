@@ -9,7 +9,7 @@ use alloc::string::String;
 use skerry_abi::MachineRecord;
 use skerry_manifest::VmManifest;
 use skerry_manifest::report::{HostReport, VmReport};
-use skerry_words::StopReason;
+use skerry_verdict::StopReason;
 
 /// The report on a VM that has ended.
 pub fn of_vm(vm: &VmManifest, course: &Course, tally: &Tally) -> VmReport {

@@ -1,7 +1,8 @@
 //! What a VMM is told at its start.
 
-use skerry_abi::{CMDLINE_BYTES, MachineRecord, StartPage, VERSION};
+use skerry_abi::{MachineRecord, VERSION};
 use skerry_manifest::VmManifest;
+use skerry_pages::{CMDLINE_BYTES, StartPage};
 
 /// Where the guest's files lie in a VMM, behind `layout::FILES`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -4,8 +4,10 @@
 //! it is given back. What a VMM has counted itself may be a lie, and is only ever shown.
 
 use core::sync::atomic::Ordering;
-use skerry_abi::{ComponentRecord, VcpuRecord, VmPage};
-use skerry_words::{EXIT_KINDS, ExitKind};
+use skerry_abi::{ComponentRecord, VcpuRecord};
+use skerry_pages::VmPage;
+use skerry_verdict::{ALL_KINDS, kind_name};
+use skerry_words::EXIT_KINDS;
 
 /// The sums of one VM.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Tally {
 
     /// The kinds of exit that happened, with how often.
     pub fn exits(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let names = ExitKind::ALL.iter().map(|kind| kind.name());
+        let names = ALL_KINDS.into_iter().map(kind_name);
         nonzero(names, &self.exits)
     }
 
@@ -91,6 +93,7 @@ fn nonzero<'a>(
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+    use skerry_words::ExitKind;
 
     fn vm_page() -> VmPage {
         VmPage::empty()

@@ -5,6 +5,7 @@
 
 use crate::console::Console;
 use crate::course::{self, Course};
+use crate::diagnosis;
 use crate::ground::{Ground, memory_of_file};
 use crate::object::Object;
 use crate::program::{Instance, Program, map_whole};
@@ -16,12 +17,14 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VM_PAGE, vmm_bits};
-use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, VmPage, own};
+use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, own};
 use skerry_component::{calls, pages};
 use skerry_load::layout::ram;
 use skerry_manifest::VmManifest;
 use skerry_manifest::report::VmReport;
-use skerry_words::{PAGE_BYTES, StopReason};
+use skerry_pages::VmPage;
+use skerry_verdict::StopReason;
+use skerry_words::PAGE_BYTES;
 
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
 
@@ -201,8 +204,12 @@ impl Vm {
         let record = life.instance.record();
         let vcpu = calls::vcpu_read(life.vcpu.handle()).unwrap_or_else(|_| VcpuRecord::default());
         self.tally.add(&vcpu, &record, self.kept.told);
+        let reason = course::reason(&record, meant);
+        if let StopReason::EntryFailed(code) = reason {
+            diagnosis::of_refused_entry(life.vcpu.handle(), code);
+        }
         Some(LifeEnd {
-            reason: course::reason(&record, meant),
+            reason,
             last_words: self.kept.told.last_words().collect(),
         })
     }

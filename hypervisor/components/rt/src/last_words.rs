@@ -18,7 +18,7 @@ mod bare {
         panic::PanicInfo,
         sync::atomic::{AtomicBool, Ordering},
     };
-    use skerry_words::{MonitorEnd, StopReason};
+    use skerry_verdict::{MonitorEnd, StopReason};
 
     /// Bytes of last words; the rest is dropped.
     const MOST_BYTES: usize = 512;

@@ -6,8 +6,11 @@
 
 use core::ops::Range;
 use skerry_abi::layout::{GUEST_END, GUEST_WINDOW};
-use skerry_words::{Gpa, GuestMemory, Unbacked};
+use skerry_verdict::{GuestMemory, Unbacked};
+use skerry_words::Gpa;
 
+/// The bytes of a word.
+const WORD_BYTES: u64 = 8;
 /// The most ranges of RAM that a guest has.
 const MOST_RANGES: usize = 3;
 
@@ -40,6 +43,8 @@ impl Ram {
 pub struct GuestWindow {
     /// The largest range: most accesses are there.
     main: Ram,
+    /// How far behind its start the last whole word is; 0 in a range of less.
+    last_word: u64,
     ranges: [Ram; MOST_RANGES],
 }
 
@@ -53,8 +58,10 @@ impl GuestWindow {
             *slot = Ram::new(&range);
         }
         let main = ranges.iter().max_by_key(|ram| ram.bytes);
+        let main = main.copied().unwrap_or_default();
         Self {
-            main: main.copied().unwrap_or_default(),
+            main,
+            last_word: main.bytes.saturating_sub(WORD_BYTES),
             ranges,
         }
     }
@@ -97,7 +104,11 @@ impl GuestMemory for GuestWindow {
 
     #[inline(always)]
     fn word(&mut self, at: Gpa) -> Option<u64> {
-        let from = self.locate(at, 8).ok()?;
+        let from = if at.0.wrapping_sub(self.main.start) < self.last_word {
+            GUEST_WINDOW.wrapping_add(at.0)
+        } else {
+            self.locate(at, WORD_BYTES).ok()?
+        };
         // SAFETY: as above.
         Some(unsafe { load(from) })
     }

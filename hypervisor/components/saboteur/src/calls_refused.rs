@@ -78,7 +78,9 @@ fn first_handle(call: Call) -> Option<ObjectKind> {
     Some(match call {
         Call::Version | Call::Wait | Call::Yield | Call::End => return None,
         Call::HandleClose | Call::ObjectEnd => return None,
-        Call::VcpuRun | Call::VcpuReset | Call::VcpuPermit | Call::VcpuRead => ObjectKind::Vcpu,
+        Call::VcpuRun | Call::VcpuReset | Call::VcpuPermit | Call::VcpuRead | Call::VcpuFields => {
+            ObjectKind::Vcpu
+        }
         Call::Notify => ObjectKind::Notification,
         Call::LogWrite | Call::LogRead => ObjectKind::Log,
         Call::PortRead | Call::PortWrite | Call::PortWriteBytes => ObjectKind::Ports,
@@ -222,6 +224,10 @@ fn pointers(voice: &mut Voice) {
         call(Call::VcpuRead, [own::VCPU.word(), pointer, 0, 0, 0, 0])
     });
     voice.check("VcpuRead fills no memory but its own", wrong.as_deref());
+    let wrong = first_wrong(hostile_pointers(), Refused::BadAddress, |pointer| {
+        call(Call::VcpuFields, [own::VCPU.word(), pointer, 1, 0, 0, 0])
+    });
+    voice.check("VcpuFields fills no memory but its own", wrong.as_deref());
     let wrong = first_wrong(hostile_pointers(), Refused::BadAddress, |pointer| {
         call(Call::ComponentRead, [MYSELF.word(), pointer, 0, 0, 0, 0])
     });

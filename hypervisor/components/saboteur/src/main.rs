@@ -18,7 +18,8 @@ mod wild;
 
 use skerry_abi::layout;
 use skerry_component::{calls, component, pages};
-use skerry_words::{StopReason, Tsc};
+use skerry_verdict::StopReason;
+use skerry_words::Tsc;
 use voice::Voice;
 
 component! {

@@ -1,8 +1,9 @@
 //! What the saboteur says on its VM's console, in the words of a stub's report.
 
 use alloc::format;
-use skerry_abi::{Ring, own};
+use skerry_abi::own;
 use skerry_component::{calls, clock, pages};
+use skerry_pages::Ring;
 
 /// The console, and the verdicts so far.
 #[derive(Debug)]

@@ -2,13 +2,13 @@
 
 use alloc::format;
 use core::sync::atomic::Ordering;
-use skerry_abi::{ConsolePage, own};
+use skerry_abi::own;
 use skerry_component::calls;
 use skerry_component::pages::{self, StatePage};
 use skerry_component::{GuestWindow, clock, sabotage};
-use skerry_words::{
-    AccessRights, Gpa, GuestMemory, GuestState, Segment, SegmentRegister, StateGroups,
-};
+use skerry_pages::ConsolePage;
+use skerry_verdict::{GuestMemory, ReadExit};
+use skerry_words::{AccessRights, Gpa, GuestState, Segment, SegmentRegister, StateGroups};
 
 use crate::random::Random;
 use crate::voice::Voice;
@@ -51,15 +51,20 @@ pub fn ring(voice: &mut Voice) {
     voice.pass("the console has been told nonsense, and this line comes after it");
 }
 
-/// One last lie, which the console sees through by taking up where it ends: only what comes
-/// after that will be heard.
+/// Takes up where the console is, which it tells whenever it looks: only what is written from
+/// there on will be heard.
 fn tell_the_truth(page: &ConsolePage) {
-    let read = page.output_read.load(Ordering::Relaxed);
-    let written = read.wrapping_add(1 << 31);
-    page.output_written.store(written, Ordering::Relaxed);
-    while page.output_read.load(Ordering::Relaxed) != written {
-        let _ = calls::notify(own::CONSOLE);
-        let _ = calls::wait(clock::now().after(RUN_TSC));
+    loop {
+        let lie = page.output_read.load(Ordering::Relaxed) ^ 1 << 31;
+        page.output_read.store(lie, Ordering::Relaxed);
+        while page.output_read.load(Ordering::Relaxed) == lie {
+            let _ = calls::notify(own::CONSOLE);
+            let _ = calls::wait(clock::now().after(RUN_TSC));
+        }
+        let read = page.output_read.load(Ordering::Relaxed);
+        if page.output_written.swap(read, Ordering::Relaxed) == read {
+            return;
+        }
     }
 }
 

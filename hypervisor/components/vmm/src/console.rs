@@ -6,7 +6,7 @@
 
 use crate::Ring0;
 use skerry_abi::layout::vmm_bits;
-use skerry_abi::{ConsolePage, Ring};
+use skerry_pages::{ConsolePage, Ring};
 use skerry_vmm::Vmm;
 use skerry_words::Tsc;
 

@@ -5,7 +5,8 @@
 //! alive.
 
 use skerry_load::LoadPlan;
-use skerry_words::{Gpa, GuestMemory, Unbacked};
+use skerry_verdict::{GuestMemory, Unbacked};
+use skerry_words::Gpa;
 
 /// What is copied between two signs of life.
 const STEP_BYTES: usize = 1 << 20;

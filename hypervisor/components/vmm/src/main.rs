@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use skerry_abi::{Refused, StartPage, VERSION, VmPage, layout, own};
+use skerry_abi::{Refused, VERSION, layout, own};
 use skerry_component::pages::{self, StatePage};
 use skerry_component::{GuestWindow, calls, clock, component, cpuid};
+use skerry_pages::{StartPage, VmPage};
+use skerry_verdict::{MonitorEnd, StopReason};
 use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
-use skerry_words::{GuestState, MonitorEnd, StateGroups, StopReason, Tsc};
+use skerry_words::{GuestState, StateGroups, Tsc};
 use vmm::console::Console;
 use vmm::{Monitor, Ring0, Run, load, start};
 
@@ -80,7 +82,7 @@ fn load_guest(
 /// Why the guest cannot be started.
 enum Failure {
     Load(skerry_load::LoadError),
-    Memory(skerry_words::Unbacked),
+    Memory(skerry_verdict::Unbacked),
 }
 
 impl fmt::Display for Failure {

@@ -6,9 +6,10 @@
 
 use crate::console::Console;
 use core::sync::atomic::Ordering;
-use skerry_abi::VmPage;
+use skerry_pages::VmPage;
+use skerry_verdict::{GuestMemory, ReadExit, Resume, StopReason};
 use skerry_vmm::Vmm;
-use skerry_words::{ExitKind, ExitWords, GuestMemory, GuestState, Resume, StopReason, Tsc, VmExit};
+use skerry_words::{ExitKind, ExitWords, GuestState, Tsc, VmExit};
 
 /// How a run of the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

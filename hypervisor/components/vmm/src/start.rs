@@ -2,9 +2,9 @@
 //!
 //! `root` fills the page from the manifest; `main.rs` hands it on to here.
 
-use skerry_abi::StartPage;
 use skerry_devices::PlatformConfig;
 use skerry_load::{ImageKind, Request};
+use skerry_pages::StartPage;
 use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
 use skerry_words::Gpa;
 
@@ -83,7 +83,7 @@ mod tests {
             rtc_unix_seconds: 0,
             mmio_uart: 0,
             cmdline_bytes: 0,
-            cmdline: [0; skerry_abi::CMDLINE_BYTES],
+            cmdline: [0; skerry_pages::CMDLINE_BYTES],
         }
     }
 

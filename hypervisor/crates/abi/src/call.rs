@@ -49,8 +49,8 @@ pub enum Call {
     /// on first use, zeroed. Gives a handle with all rights.
     MemoryCreate = 32,
     /// `(h: machine WRITE, first byte, bytes)` makes memory of a part of the bundle, read only;
-    /// both page-aligned (the last page may be partly beyond the end). Gives a handle with
-    /// `READ` and `GRANT`.
+    /// the first page-aligned (the last page may be partly beyond the end). Gives a handle with
+    /// `READ`, `GRANT`, and `WRITE` to end it; it is mapped for reading only.
     MemoryOfBundle = 33,
     /// `(h: machine WRITE, weight 1 to 1000)` makes a component with an empty address space and
     /// no handles. Gives a handle with all rights.
@@ -60,7 +60,7 @@ pub enum Call {
     /// both writable and executable. Gives 0. The component may be the caller's own
     /// ([`crate::layout::MYSELF`] as handle).
     ComponentMap = 35,
-    /// `(h: component WRITE, h: any GRANT, rights)` gives the component a handle to the same
+    /// `(h: component WRITE or [`crate::layout::MYSELF`], h: any GRANT, rights)` gives the component a handle to the same
     /// object with at most these rights. Gives its number in the component's table: the first
     /// free one.
     ComponentGrant = 36,
@@ -106,6 +106,10 @@ pub enum Call {
     /// mappings are gone, its memory is free. A guest takes its vCPU with it, whose component
     /// has to have ended. Gives 0.
     ObjectEnd = 50,
+    /// `(h: vcpu READ, pointer to FieldValues, count <= 256)` fills in their values, to find out
+    /// why the CPU has refused to enter the guest. Gives how many there are: all, on VT-x; on
+    /// AMD-V none, and all values are 0.
+    VcpuFields = 51,
 }
 
 impl Call {
@@ -147,6 +151,7 @@ impl Call {
             48 => Self::MachineOff,
             49 => Self::HandleClose,
             50 => Self::ObjectEnd,
+            51 => Self::VcpuFields,
             _ => return None,
         })
     }

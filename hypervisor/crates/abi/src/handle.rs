@@ -54,8 +54,8 @@ pub mod own {
     /// The console: tells `root` that the control page has changed.
     pub const CONSOLE_ROOT: Handle = Handle(3);
     /// The console: the first of the notifications that tell VMMs of typed bytes, one for
-    /// each VM in the manifest's order; a restarted VM's replaces the old one by
-    /// [`crate::ControlPage`]'s `vms[n].wake`.
+    /// each VM in the manifest's order; a restarted VM's replaces the old one by the control
+    /// page's `vms[n].wake`.
     pub const CONSOLE_FIRST_VM: Handle = Handle(4);
 }
 

@@ -23,15 +23,15 @@ pub const SERVICE_HEAP_PAGES: u64 = 1024;
 pub const STACK_TOP: u64 = 0x2000_0000;
 /// The pages of a stack; the page below is never mapped.
 pub const STACK_PAGES: u64 = 16;
-/// The [`crate::StartPage`], read only; its address is also in RDI at the start.
+/// The `StartPage`, read only; its address is also in RDI at the start.
 pub const START_PAGE: u64 = 0x3000_0000;
 /// A vCPU's state page (`GuestState`), where [`crate::Call::VcpuCreate`] maps it.
 pub const STATE_PAGE: u64 = 0x3010_0000;
-/// A VMM's [`crate::VmPage`], which `root` reads.
+/// A VMM's `VmPage`, which `root` reads.
 pub const VM_PAGE: u64 = 0x3020_0000;
-/// A VMM's [`crate::ConsolePage`], which it shares with the console.
+/// A VMM's `ConsolePage`, which it shares with the console.
 pub const CONSOLE_PAGE: u64 = 0x3030_0000;
-/// `root`'s and the console's common [`crate::ControlPage`].
+/// `root`'s and the console's common `ControlPage`.
 pub const CONTROL_PAGE: u64 = 0x3040_0000;
 /// The console: the VMs' console pages, [`CONSOLE_STRIDE`] apart, in the manifest's order.
 pub const CONSOLE_PAGES: u64 = 0x3100_0000;

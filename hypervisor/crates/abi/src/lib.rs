@@ -1,8 +1,8 @@
 //! The system-call interface between ring 0 and the components in ring 3, version 1.
 //!
-//! Owns the numbers, the rights, the addresses and the shapes of shared pages; both sides
-//! are built from it. Does not own what a call does (ring 0's `calls`), nor how it is made
-//! (`skerry-component`).
+//! Owns the numbers, the rights, the addresses and the records; both sides are built from it.
+//! Does not own what a call does (ring 0's `calls`), nor how it is made (`skerry-component`),
+//! nor what components tell each other (`skerry-pages`).
 //!
 //! # Model
 //!
@@ -34,18 +34,14 @@ mod handle;
 pub mod layout;
 mod record;
 mod refused;
-mod ring;
-mod share;
 
 pub use call::{Call, RunEnd};
 pub use handle::{Handle, ObjectKind, Rights, own};
 pub use record::{
-    ComponentRecord, ComponentState, EndCause, GuestRange, MachineRecord, MapRequest, OffWrite,
-    VcpuRecord,
+    ComponentRecord, ComponentState, EndCause, FieldValue, GuestRange, MachineRecord, MapRequest,
+    OffWrite, VcpuRecord,
 };
 pub use refused::Refused;
-pub use ring::{ConsolePage, INPUT_BYTES, OUTPUT_BYTES, Ring};
-pub use share::{CMDLINE_BYTES, ControlPage, ControlVm, StartPage, VmPage};
 
 /// The interface's version, which [`Call::Version`] gives.
 pub const VERSION: u64 = 1;

@@ -146,6 +146,17 @@ impl Default for VcpuRecord {
     }
 }
 
+/// A field of a vCPU's VMCS, for [`crate::Call::VcpuFields`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct FieldValue {
+    /// Its encoding; or, with bit 63, the index of an MSR that tells what VT-x can do: 480h to
+    /// 493h.
+    pub name: u64,
+    /// Its value; 0 for what the CPU does not have.
+    pub value: u64,
+}
+
 /// The machine, as [`crate::Call::MachineRead`] tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]

@@ -5,7 +5,8 @@
 //! instruction the CPU does not tell about.
 
 use crate::{mode, paging};
-use skerry_words::{Access, Fault, Gpa, GuestMemory, GuestState, Gva, PAGE_BYTES, Segment};
+use skerry_verdict::{Fault, GuestMemory};
+use skerry_words::{Access, Gpa, GuestState, Gva, PAGE_BYTES, Segment};
 
 /// The longest instruction of the architecture, in bytes.
 pub(crate) const MAX_BYTES: usize = 15;

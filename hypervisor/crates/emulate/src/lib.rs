@@ -6,7 +6,7 @@
 //! second look at instructions that some CPUs do not describe ([`measure()`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
-//! [`PortTarget`] and [`GuestMemory`](skerry_words::GuestMemory). Called by the VMM with a
+//! [`PortTarget`] and [`GuestMemory`](skerry_verdict::GuestMemory). Called by the VMM with a
 //! guest state whose groups INSTRUCTION, CONTROL, OPERAND (or SEGMENTS), PRIVILEGE and STACK
 //! are valid; without PDPTES the page-directory-pointer entries of PAE paging are read from
 //! the guest's memory.
@@ -62,7 +62,8 @@ pub mod decoder {
     pub use crate::register::Register;
 }
 
-use skerry_words::{Fault, Gpa, Port, Width};
+use skerry_verdict::Fault;
+use skerry_words::{Gpa, Port, Width};
 
 /// Whatever answers in guest-physical space outside RAM.
 pub trait MmioTarget {

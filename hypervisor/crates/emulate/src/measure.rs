@@ -11,9 +11,10 @@ use crate::fetch::{Bytes, fetch_from, joined};
 use crate::place::Translations;
 use crate::prefix::Prefixes;
 use crate::{mode, paging, register, segment, string_io};
+use skerry_verdict::{Fault, GuestMemory};
 use skerry_words::{
-    Access, CrAccess, CrOperation, Direction, Fault, GuestMemory, GuestState, Gva, PAGE_BYTES,
-    PortAccess, Segment, StringIo, VmExit, Width,
+    Access, CrAccess, CrOperation, Direction, GuestState, Gva, PAGE_BYTES, PortAccess, Segment,
+    StringIo, VmExit, Width,
 };
 
 /// An exit with nothing left untold.

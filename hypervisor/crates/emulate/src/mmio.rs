@@ -11,9 +11,8 @@ use crate::fetch::{Bytes, fetch_from, joined};
 use crate::instruction::{Instruction, Operation};
 use crate::place::{Place, Translations};
 use crate::{EmulateError, MmioTarget, mode, plain, segment};
-use skerry_words::{
-    Access, Fault, Gpa, GuestMemory, GuestState, Gva, MemoryAccess, Segment, StateGroups, Width,
-};
+use skerry_verdict::{Fault, GuestMemory, Registers};
+use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Segment, StateGroups, Width};
 
 /// How an instruction ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

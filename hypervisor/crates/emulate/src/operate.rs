@@ -8,7 +8,8 @@ use crate::instruction::{Extension, Instruction, Operation, Source};
 use crate::mmio::Machine;
 use crate::place::Place;
 use crate::register::Register;
-use skerry_words::{GuestMemory, Width};
+use skerry_verdict::GuestMemory;
+use skerry_words::Width;
 
 impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
     #[inline]

@@ -12,7 +12,8 @@
 use crate::mode::{
     CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, RFLAGS_AC,
 };
-use skerry_words::{Access, Fault, Gpa, GuestMemory, GuestState, Gva, StateGroups};
+use skerry_verdict::{Fault, GuestMemory};
+use skerry_words::{Access, Gpa, GuestState, Gva, StateGroups};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;

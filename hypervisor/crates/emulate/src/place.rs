@@ -5,9 +5,8 @@
 //! string port instructions.
 
 use crate::paging;
-use skerry_words::{
-    Access, Fault, Gpa, GuestMemory, GuestState, Gva, MemoryAccess, PAGE_BYTES, Width,
-};
+use skerry_verdict::{Fault, GuestMemory};
+use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, PAGE_BYTES, Width};
 
 /// Where the bytes of one access are: in one page, or at the end of one and the start of
 /// another.

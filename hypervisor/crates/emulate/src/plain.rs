@@ -8,6 +8,7 @@
 use crate::MmioTarget;
 use crate::fetch::Bytes;
 use crate::register::{self, Register};
+use skerry_verdict::Registers;
 use skerry_words::{Access, Gpa, GuestState, MemoryAccess, PAGE_BYTES, Width};
 
 /// A plain move between a register, or from a constant, and [base + displacement].

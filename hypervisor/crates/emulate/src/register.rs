@@ -3,6 +3,7 @@
 //! Owns the rules of partial registers: bytes and words keep the rest, doublewords clear
 //! the upper half `[SDM 1, "General-Purpose Registers in 64-Bit Mode", ed. 085]`.
 
+use skerry_verdict::Registers;
 use skerry_words::{Gpr, GuestState, Width};
 
 /// A register operand: a general-purpose register, or bits 15:8 of one (AH to BH).

@@ -5,7 +5,8 @@
 //! not own paging. Called for every memory operand of an emulated instruction.
 
 use crate::mode;
-use skerry_words::{Access, AccessRights, Fault, GuestState, Gva, Segment, SegmentRegister};
+use skerry_verdict::Fault;
+use skerry_words::{Access, AccessRights, GuestState, Gva, Segment, SegmentRegister};
 
 const TYPE_CODE: u32 = 1 << 3;
 const TYPE_EXPAND_DOWN: u32 = 1 << 2;

@@ -10,7 +10,8 @@ use crate::instruction::{Instruction, StackOperation};
 use crate::mmio::{Machine, Outcome};
 use crate::place::Place;
 use crate::{mode, register};
-use skerry_words::{Access, AccessRights, Fault, Gpr, GuestMemory, GuestState, Segment, Width};
+use skerry_verdict::{Fault, GuestMemory};
+use skerry_words::{Access, AccessRights, Gpr, GuestState, Segment, Width};
 
 impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
     pub(crate) fn stack(

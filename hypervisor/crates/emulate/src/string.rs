@@ -11,7 +11,8 @@ use crate::iteration::Iteration;
 use crate::mmio::{Machine, Outcome};
 use crate::place::Place;
 use crate::register::{self, Register};
-use skerry_words::{Access, Fault, Gpr, GuestMemory, Segment, Width};
+use skerry_verdict::{Fault, GuestMemory};
+use skerry_words::{Access, Gpr, Segment, Width};
 
 /// Elements done in one go: a bound on the time between two looks at the guest's timers.
 const BUDGET: u32 = 256;

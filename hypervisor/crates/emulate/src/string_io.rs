@@ -8,9 +8,8 @@
 use crate::iteration::Iteration;
 use crate::place::{Place, Translations};
 use crate::{PortTarget, Progress, register, segment};
-use skerry_words::{
-    Access, Direction, Fault, Gpr, GuestMemory, GuestState, PortAccess, Segment, StringIo, Width,
-};
+use skerry_verdict::{Fault, GuestMemory, Registers};
+use skerry_words::{Access, Direction, Gpr, GuestState, PortAccess, Segment, StringIo, Width};
 
 /// Executes the INS or OUTS that exited for `access`, at most `budget` elements of it.
 ///

@@ -5,9 +5,8 @@ mod common;
 
 use common::{Ram, Recorder, Seen, exit, long_mode, protected_mode, with};
 use skerry_emulate::{Bytes, EmulateError, mmio};
-use skerry_words::{
-    Access, AccessRights, Fault, Gpr, GuestState, Segment, SegmentRegister, StateGroups,
-};
+use skerry_verdict::Fault;
+use skerry_words::{Access, AccessRights, Gpr, GuestState, Segment, SegmentRegister, StateGroups};
 
 const CODE: u64 = 0x1_0000;
 const DEVICE: u64 = 0xfee0_0000;

@@ -6,7 +6,8 @@ mod common;
 use common::{Ram, long_mode, protected_mode};
 use proptest::prelude::*;
 use skerry_emulate::translate;
-use skerry_words::{Access, Fault, Gpa, GuestState, Gva, StateGroups};
+use skerry_verdict::Fault;
+use skerry_words::{Access, Gpa, GuestState, Gva, StateGroups};
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Mode {

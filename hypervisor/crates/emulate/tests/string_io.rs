@@ -5,9 +5,10 @@ mod common;
 
 use common::{Ram, Recorder, Seen, long_mode, protected_mode, with};
 use skerry_emulate::{Progress, string_io};
+use skerry_verdict::Fault;
 use skerry_words::{
-    AccessRights, Direction, Fault, Gpr, GuestState, Port, PortAccess, Segment, SegmentRegister,
-    StringIo, Width,
+    AccessRights, Direction, Gpr, GuestState, Port, PortAccess, Segment, SegmentRegister, StringIo,
+    Width,
 };
 
 fn access(direction: Direction, width: Width, address_bytes: u8, repeat: bool) -> PortAccess {

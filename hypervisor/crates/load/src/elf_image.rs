@@ -12,6 +12,7 @@ use elf::file::Class;
 use elf::note::Note;
 use elf::segment::ProgramHeader;
 use elf::{ElfBytes, ParseError};
+use skerry_verdict::Registers;
 use skerry_words::{Gpa, Gpr};
 
 use crate::layout::{CMDLINE, CMDLINE_BYTES, GDT, HOLE_START, PAGE_TABLES, START_INFO};

@@ -5,6 +5,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
+use skerry_verdict::Registers;
 use skerry_words::{AccessRights, GuestState, Segment, SegmentRegister, TableRegister};
 
 use crate::layout::{GDT, PAGE_TABLES, STACK_TOP};

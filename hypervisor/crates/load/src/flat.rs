@@ -3,6 +3,7 @@
 //! Put at 0x7c00 and entered there as a PC's BIOS does it, with the first hard disk's
 //! number in DL; there is no BIOS to call.
 
+use skerry_verdict::Registers;
 use skerry_words::Gpr;
 
 use crate::layout::{BOOT_SECTOR, BOOT_SECTOR_END};

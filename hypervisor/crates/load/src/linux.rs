@@ -6,6 +6,7 @@
 
 use alloc::{vec, vec::Vec};
 
+use skerry_verdict::Registers;
 use skerry_words::{Gpa, Gpr, PAGE_BYTES};
 
 use crate::bytes::{array, first4, put};

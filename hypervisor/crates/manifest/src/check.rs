@@ -7,7 +7,8 @@
 use alloc::{collections::BTreeSet, string::String};
 use core::{fmt, ops::RangeInclusive};
 
-use skerry_abi::{CMDLINE_BYTES, layout::MOST_VMS};
+use skerry_abi::layout::MOST_VMS;
+use skerry_pages::CMDLINE_BYTES;
 
 use crate::{Manifest, VmManifest};
 

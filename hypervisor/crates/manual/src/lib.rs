@@ -1,14 +1,13 @@
 //! The processor manuals as data.
 //!
 //! Owns what the vendors' books say and nothing else: the VMCS and VMCB fields and control
-//! bits, the decode of an exit, the capability MSRs, the checks of a VM entry, and the names of
-//! MSRs and CPUID leaves.
+//! bits that Skerry uses, the decode of an exit, the capability MSRs, and the checks of a VMCB.
 //!
 //! Does not own hardware access (ring 0 reads behind [`vmx::VmcsRead`] and
-//! [`svm::VmcbRead`]) nor any
-//! answer to a guest (that is the VMM's).
+//! [`svm::VmcbRead`]), nor any answer to a guest (that is the VMM's), nor why a CPU refuses a
+//! VMCS (`skerry-entry-checks`).
 //!
-//! Called by ring 0's `virt` and by the VMM's CPUID and MSR policy.
+//! Called by ring 0's `virt`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -19,7 +18,6 @@
 )]
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
-pub mod cpuid;
 pub mod msr;
 pub mod svm;
 pub mod vmx;

@@ -2,8 +2,8 @@
 //!
 //! Owns the bits of EPT entries and of the EPT pointer
 //! `[SDM 3C, "EPT Paging-Structure Entries" and "Extended-Page-Table Pointer (EPTP)",
-//! ed. 085]`. Does not own capability checks: 1-GiB pages and the accessed and dirty
-//! flags are optional (IA32_VMX_EPT_VPID_CAP), and ring 0 asks before it uses them.
+//! ed. 085]`. Does not own capability checks: 1-GiB pages are optional
+//! (IA32_VMX_EPT_VPID_CAP), and ring 0 asks before it uses them.
 
 use crate::format::{ADDRESS, MAPS_PAGE};
 use crate::{Format, Leaf, MemoryType, PageSize, Rights};
@@ -17,29 +17,17 @@ const TYPE_UNCACHEABLE: u64 = 0 << 3;
 const TYPE_WRITE_BACK: u64 = 6 << 3;
 const TYPE: u64 = 7 << 3;
 
-/// Whether the CPU sets accessed and dirty flags in EPT entries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessedDirty {
-    /// It leaves them alone.
-    Off,
-    /// It sets bit 8 of entries it uses and bit 9 of leaves it writes through.
-    On,
-}
-
 /// The EPT format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ept {}
 
 impl Ept {
-    /// The VMCS's EPT pointer: write-back tables, a walk of four levels.
+    /// The VMCS's EPT pointer: write-back tables, a walk of four levels, no accessed and dirty
+    /// flags.
     #[must_use]
-    pub const fn pointer(root: HostFrame, flags: AccessedDirty) -> u64 {
+    pub const fn pointer(root: HostFrame) -> u64 {
         let walk_length_minus_1 = 3 << 3;
-        let accessed_dirty = match flags {
-            AccessedDirty::Off => 0,
-            AccessedDirty::On => 1 << 6,
-        };
-        root.start().0 | accessed_dirty | walk_length_minus_1 | 6
+        root.start().0 | walk_length_minus_1 | 6
     }
 
     const fn rights(entry: u64) -> Rights {
@@ -105,8 +93,7 @@ mod tests {
         let large = Leaf::ram(Hpa(0x4000_0000), PageSize::Gib1);
         assert_eq!(Ept::leaf(large), 0x4000_00b7);
         assert_eq!(Ept::table(HostFrame(0x77)), 0x77007);
-        assert_eq!(Ept::pointer(HostFrame(5), AccessedDirty::On), 0x505e);
-        assert_eq!(Ept::pointer(HostFrame(5), AccessedDirty::Off), 0x501e);
+        assert_eq!(Ept::pointer(HostFrame(5)), 0x501e);
     }
 
     #[test]

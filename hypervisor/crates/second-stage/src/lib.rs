@@ -23,15 +23,13 @@ mod error;
 mod format;
 mod map;
 mod npt;
-mod range;
 mod size;
 mod walk;
 
-pub use ept::{AccessedDirty, Ept};
+pub use ept::Ept;
 pub use error::{MapError, UnmapError};
 pub use format::{Entry, Format, Leaf, MemoryType, Rights};
 pub use npt::Npt;
-pub use range::Range;
 pub use size::{Level, PageSize};
 pub use walk::{Mapping, SecondStage};
 

@@ -4,9 +4,7 @@
 mod common;
 
 use common::{FakeMemory, leaves};
-use skerry_second_stage::{
-    Ept, Leaf, MapError, MemoryType, PageSize, Range, Rights, SecondStage, UnmapError,
-};
+use skerry_second_stage::{Ept, Leaf, MapError, PageSize, Rights, SecondStage, UnmapError};
 use skerry_words::{Gpa, Hpa};
 
 const KIB4: u64 = 1 << 12;
@@ -16,16 +14,6 @@ const GIB1: u64 = 1 << 30;
 fn empty(frames: u64) -> (SecondStage<Ept>, FakeMemory) {
     let mut memory = FakeMemory::with_frames(frames);
     (SecondStage::new(&mut memory).unwrap(), memory)
-}
-
-fn ram(gpa: u64, hpa: u64, bytes: u64) -> Range {
-    Range {
-        gpa: Gpa(gpa),
-        hpa: Hpa(hpa),
-        bytes,
-        rights: Rights::All,
-        memory_type: MemoryType::WriteBack,
-    }
 }
 
 #[test]
@@ -154,44 +142,6 @@ fn a_change_that_lacks_tables_changes_nothing_and_keeps_none() {
             .find(|store| store.table == stage.root());
         assert!(linked.is_none(), "{linked:?}");
     }
-}
-
-#[test]
-fn a_range_takes_the_largest_pages_that_alignment_and_the_limit_allow() {
-    let (mut stage, mut memory) = empty(1000);
-    let start = GIB1 - MIB2 - KIB4;
-    let range = ram(start, 5 * GIB1 + start, KIB4 + MIB2 + GIB1 + MIB2 + KIB4);
-    stage.map_range(&mut memory, range, PageSize::Gib1).unwrap();
-    let sizes: Vec<_> = leaves(&stage, &memory)
-        .iter()
-        .map(|(_, leaf)| leaf.size)
-        .collect();
-    assert_eq!(
-        sizes,
-        [
-            PageSize::Kib4,
-            PageSize::Mib2,
-            PageSize::Gib1,
-            PageSize::Mib2,
-            PageSize::Kib4
-        ]
-    );
-    let (mut stage, mut memory) = empty(1000);
-    stage.map_range(&mut memory, range, PageSize::Mib2).unwrap();
-    assert_eq!(leaves(&stage, &memory).len(), 2 + 1 + 512 + 1);
-}
-
-#[test]
-fn a_range_whose_host_side_is_not_aligned_alike_gets_small_pages() {
-    let (mut stage, mut memory) = empty(1000);
-    stage
-        .map_range(&mut memory, ram(MIB2, KIB4, MIB2), PageSize::Gib1)
-        .unwrap();
-    assert_eq!(leaves(&stage, &memory).len(), 512);
-    assert_eq!(
-        stage.map_range(&mut memory, ram(0, 0, 5), PageSize::Gib1),
-        Err(MapError::BadLength(5))
-    );
 }
 
 #[test]

@@ -6,10 +6,8 @@
 use alloc::vec::Vec;
 use skerry_devices::{Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator};
-use skerry_words::{
-    Event, EventKind, EventWord, Fault, GuestMemory, GuestState, MemoryAccess, Resume, StopReason,
-    Tsc, Undefined, VmExit,
-};
+use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
+use skerry_words::{Event, EventKind, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit};
 
 use crate::control::{self, ControlRules, permitted_cr4};
 use crate::cpuid::CpuidTable;

@@ -4,9 +4,8 @@
 //! not show in CPUID. Ring 0 lets a guest change the harmless bits without an exit; what
 //! arrives here is judged whole `[SDM 3A, "Control Registers", ed. 085]`.
 
-use skerry_words::{
-    AccessRights, CrAccess, CrOperation, Fault, Gpa, GuestMemory, GuestState, Segment, StateGroups,
-};
+use skerry_verdict::{Fault, GuestMemory, Registers};
+use skerry_words::{AccessRights, CrAccess, CrOperation, Gpa, GuestState, Segment, StateGroups};
 
 use crate::cpuid::CpuidTable;
 use crate::xstate;
@@ -273,7 +272,7 @@ pub(crate) fn set_xcr0(state: &mut GuestState, layout: &xstate::Layout) -> Resul
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use skerry_words::Unbacked;
+    use skerry_verdict::Unbacked;
 
     struct NoMemory;
     impl GuestMemory for NoMemory {

@@ -6,6 +6,7 @@
 //! `[APM 3, "Obtaining Processor Information Via the CPUID Instruction", rev. 3.36]`.
 
 use alloc::vec::Vec;
+use skerry_verdict::Registers;
 use skerry_words::{Gpr, GuestState};
 
 use crate::hypercall::{HYPERCALL_VERSION, SIGNATURE};

@@ -4,7 +4,8 @@
 //! (#DF)", table "Conditions for Generating a Double Fault", ed. 085]`. Without them a guest
 //! whose exception table is out of reach would fault for ever.
 
-use skerry_words::{Event, EventKind, EventWord, Fault, GuestState, Resume, StopReason, Vector};
+use skerry_verdict::{Fault, Registers, Resume, StopReason};
+use skerry_words::{Event, EventKind, EventWord, GuestState, Vector};
 
 const DOUBLE_FAULT: Vector = Vector(8);
 

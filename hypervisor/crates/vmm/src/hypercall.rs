@@ -13,7 +13,8 @@
 //! | 4 | statistics | RDI index: 0 exits answered, 1 absent port and memory accesses, 2 faults injected for refused instructions and registers, 3 interrupts delivered | the count |
 
 use alloc::vec::Vec;
-use skerry_words::{Gpa, Gpr, GuestMemory, GuestState, Resume, StopReason};
+use skerry_verdict::{GuestMemory, Registers, Resume, StopReason};
+use skerry_words::{Gpa, Gpr, GuestState};
 
 /// CPUID leaf 40000000h, EBX, ECX, EDX.
 pub const SIGNATURE: [u8; 12] = *b"SkerrySkerry";
@@ -95,7 +96,7 @@ fn console_write(
 #[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use skerry_words::Unbacked;
+    use skerry_verdict::Unbacked;
 
     struct Page([u8; 4096]);
     impl GuestMemory for Page {

@@ -6,9 +6,10 @@
 use alloc::vec::Vec;
 use skerry_devices::{Effect, Platform};
 use skerry_emulate::{EmulateError, Emulator, Measured, MmioTarget, PortTarget};
+use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    Access, Direction, Fault, Gpa, Gpr, GuestMemory, GuestState, MemoryAccess, Port, PortAccess,
-    Resume, StopReason, StringIo, Tsc, VmExit, Width,
+    Access, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo, Tsc, VmExit,
+    Width,
 };
 
 /// Iterations of one string instruction before the guest's timers get a look: it restarts

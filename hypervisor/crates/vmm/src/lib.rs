@@ -5,10 +5,10 @@
 //! [`Resume`]; everything in between is the [`GuestState`] page and guest memory.
 //!
 //! Does not own hardware, memory or time: ring 0 calls [`Vmm::answer`] and says what time
-//! it is. The same code runs in host tests and, later, in ring 3.
+//! it is. The same code runs in host tests and in ring 3.
 //!
 //! [`VmExit`]: skerry_words::VmExit
-//! [`Resume`]: skerry_words::Resume
+//! [`Resume`]: skerry_verdict::Resume
 //! [`GuestState`]: skerry_words::GuestState
 #![no_std]
 #![forbid(unsafe_code)]

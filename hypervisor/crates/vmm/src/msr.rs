@@ -15,7 +15,8 @@
 //! Those "by the CPU" cost no exit: ring 0 keeps one copy a VM. Every refusal is counted.
 //! `[SDM 4, "Architectural MSRs", ed. 085]`
 
-use skerry_words::{Fault, Gpr, GuestState, MsrIndex, StateGroups};
+use skerry_verdict::{Fault, Registers};
+use skerry_words::{Gpr, GuestState, MsrIndex, StateGroups};
 
 use crate::control::checked_efer;
 

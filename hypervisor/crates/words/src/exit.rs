@@ -235,69 +235,6 @@ pub enum ExitKind {
     Unknown = 24,
 }
 
-impl ExitKind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; EXIT_KINDS] = [
-        Self::Cpuid,
-        Self::Hypercall,
-        Self::Rdmsr,
-        Self::Wrmsr,
-        Self::Port,
-        Self::Memory,
-        Self::Cr,
-        Self::Dr,
-        Self::Xsetbv,
-        Self::Hlt,
-        Self::Pause,
-        Self::CacheFlush,
-        Self::Invlpg,
-        Self::Undefined,
-        Self::Exception,
-        Self::TaskSwitch,
-        Self::InterruptWindow,
-        Self::NmiWindow,
-        Self::HostInterrupt,
-        Self::HostNmi,
-        Self::Timer,
-        Self::TripleFault,
-        Self::Init,
-        Self::EntryFailed,
-        Self::Unknown,
-    ];
-
-    /// Its name in summaries and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpuid => "cpuid",
-            Self::Hypercall => "hypercall",
-            Self::Rdmsr => "rdmsr",
-            Self::Wrmsr => "wrmsr",
-            Self::Port => "port",
-            Self::Memory => "memory",
-            Self::Cr => "cr",
-            Self::Dr => "dr",
-            Self::Xsetbv => "xsetbv",
-            Self::Hlt => "hlt",
-            Self::Pause => "pause",
-            Self::CacheFlush => "cache-flush",
-            Self::Invlpg => "invlpg",
-            Self::Undefined => "undefined",
-            Self::Exception => "exception",
-            Self::TaskSwitch => "task-switch",
-            Self::InterruptWindow => "interrupt-window",
-            Self::NmiWindow => "nmi-window",
-            Self::HostInterrupt => "host-interrupt",
-            Self::HostNmi => "host-nmi",
-            Self::Timer => "timer",
-            Self::TripleFault => "triple-fault",
-            Self::Init => "init",
-            Self::EntryFailed => "entry-failed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl VmExit {
     /// The kind the counters count it under.
     #[must_use]

@@ -1,11 +1,12 @@
 //! The words every part of Skerry shares.
 //!
 //! Owns the types that cross the seam between ring 0 and a VM's VMM: addresses,
-//! [`VmExit`] in, [`Resume`] out, and the [`GuestState`] page between them. All of it
+//! [`VmExit`] as [`ExitWords`], and the [`GuestState`] page that holds them. All of it
 //! is plain data: no reference, closure or lock crosses the seam, so the same VMM
 //! runs in a host test, under a fuzzer and on the machine.
 //!
-//! Does not own behaviour: who decodes, answers or schedules lives elsewhere.
+//! Does not own behaviour: who decodes, answers or schedules lives elsewhere; nor what only
+//! VMMs say to each other (`skerry-verdict`).
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -20,8 +21,6 @@ mod address;
 mod event;
 mod exit;
 mod exit_words;
-mod memory;
-mod resume;
 mod state;
 
 pub use address::{Gpa, GuestFrame, Gva, HostFrame, Hpa, MsrIndex, PAGE_BYTES, Port, Tsc, Vector};
@@ -31,8 +30,11 @@ pub use exit::{
     StringIo, TaskSwitch, Undefined, VmExit, Width,
 };
 pub use exit_words::ExitWords;
-pub use memory::{GuestMemory, Unbacked};
-pub use resume::{Fault, MonitorEnd, Resume, StopReason};
+
+/// The bits of [`ExitWords`], for who reads them.
+pub mod exit_bits {
+    pub use crate::exit_words::{KNOWN, REPEAT, STRING, WALK};
+}
 pub use state::{
     AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
     TableRegister,

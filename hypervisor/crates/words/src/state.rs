@@ -5,7 +5,7 @@
 //! General-purpose registers are always valid and always written back (RSP apart). Every field is a
 //! plain integer: any bit pattern is valid Rust, and ring 0 judges it before use.
 
-use crate::{Event, EventKind, EventWord, ExitWords, Fault, PAGE_BYTES, Tsc};
+use crate::{EventWord, ExitWords, PAGE_BYTES, Tsc};
 
 bitflags::bitflags! {
     /// The groups of state that are read and written together.
@@ -331,23 +331,6 @@ impl GuestState {
         self.gpr.get(register as usize).copied().unwrap_or(0)
     }
 
-    /// Sets one general-purpose register.
-    #[inline]
-    pub fn set(&mut self, register: Gpr, value: u64) {
-        self.set_number(register as u8, value);
-    }
-
-    /// Sets the general-purpose register with this number, 0 to 15; of others nothing.
-    #[inline]
-    pub fn set_number(&mut self, number: u8, value: u64) {
-        if let Some(slot) = self.gpr.get_mut(usize::from(number)) {
-            *slot = value;
-        }
-        if number == Gpr::Rsp as u8 {
-            self.dirty = self.dirty.union(StateGroups::STACK);
-        }
-    }
-
     /// One segment register.
     #[inline]
     #[must_use]
@@ -356,67 +339,5 @@ impl GuestState {
             .get(segment as usize)
             .copied()
             .unwrap_or_default()
-    }
-
-    /// Steps over the instruction that exited, and out of its STI or MOV-SS shadow.
-    #[inline]
-    pub fn advance(&mut self) {
-        self.rip = self.rip.wrapping_add(u64::from(self.instruction_bytes));
-        self.dirty = self.dirty.union(StateGroups::INSTRUCTION);
-        if self.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS)) {
-            self.shadow = self.shadow.difference(Shadow::STI.union(Shadow::MOV_SS));
-            self.dirty = self.dirty.union(StateGroups::FLAGS);
-        }
-    }
-
-    /// Delivers `fault` on the next entry, at the instruction that exited.
-    pub fn inject_fault(&mut self, fault: Fault) {
-        let (vector, error_code) = fault.vector();
-        if let Fault::Page(address, _) = fault {
-            self.cr2 = address;
-            self.dirty = self.dirty.union(StateGroups::CR2);
-        }
-        self.inject = EventWord::encode(Event {
-            kind: EventKind::Exception,
-            vector,
-            error_code,
-        });
-    }
-
-    /// Whether a maskable interrupt could be delivered on the next entry.
-    #[inline]
-    #[must_use]
-    pub fn takes_interrupts(&self) -> bool {
-        self.rflags & Self::INTERRUPT_FLAG != 0
-            && !self.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS))
-            && !self.inject.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advancing_leaves_the_sti_shadow_but_not_the_nmi_one() {
-        let mut state = GuestState::at_reset();
-        state.dirty = StateGroups::empty();
-        state.shadow = Shadow::STI | Shadow::NMI;
-        state.instruction_bytes = 2;
-        state.advance();
-        assert_eq!(state.rip, 0xfff2);
-        assert_eq!(state.shadow, Shadow::NMI);
-        assert_eq!(state.dirty, StateGroups::INSTRUCTION | StateGroups::FLAGS);
-    }
-
-    #[test]
-    fn a_page_fault_sets_cr2_and_a_pending_event_blocks_interrupts() {
-        let mut state = GuestState::at_reset();
-        state.rflags |= GuestState::INTERRUPT_FLAG;
-        assert!(state.takes_interrupts());
-        state.inject_fault(Fault::Page(0xdead_0000, 2));
-        assert_eq!(state.cr2, 0xdead_0000);
-        assert_eq!(state.inject.0, 0x2_8000_0b0e);
-        assert!(!state.takes_interrupts());
     }
 }

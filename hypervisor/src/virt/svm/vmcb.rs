@@ -135,10 +135,26 @@ impl Vmcb {
             // SAFETY: guest fields; the CPU checks them on entry.
             unsafe { self.write(field::RIP, state.rip) };
         }
-        if !dirty.difference(StateGroups::INSTRUCTION).is_empty() {
+        let others = dirty.difference(StateGroups::INSTRUCTION);
+        if others == StateGroups::FLAGS {
             // SAFETY: guest fields; the CPU checks them on entry.
+            unsafe { self.write_flags(state) };
+        } else if !others.is_empty() {
+            // SAFETY: as above.
             unsafe { self.write_rare(state, dirty) };
         }
+    }
+
+    /// The flags and what blocks interrupts: every HLT behind STI changes them.
+    ///
+    /// # Safety
+    /// As for [`Vmcb::write_back`].
+    unsafe fn write_flags(&mut self, state: &GuestState) {
+        let shadow = state.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS));
+        // SAFETY: guest fields; the CPU checks them on entry.
+        unsafe { self.write(field::RFLAGS, state.rflags) };
+        // SAFETY: as above.
+        unsafe { self.write(field::INTERRUPT_STATE, u64::from(shadow)) };
     }
 
     /// The groups that change seldom.
@@ -147,14 +163,11 @@ impl Vmcb {
     /// As for [`Vmcb::write_back`].
     #[cold]
     unsafe fn write_rare(&mut self, state: &GuestState, dirty: StateGroups) {
-        let shadow = state.shadow.intersects(Shadow::STI.union(Shadow::MOV_SS));
+        if dirty.contains(StateGroups::FLAGS) {
+            // SAFETY: as for this function.
+            unsafe { self.write_flags(state) };
+        }
         let groups = [
-            (StateGroups::FLAGS, field::RFLAGS, state.rflags),
-            (
-                StateGroups::FLAGS,
-                field::INTERRUPT_STATE,
-                u64::from(shadow),
-            ),
             (StateGroups::STACK, field::RSP, state.gpr[Gpr::Rsp as usize]),
             (StateGroups::CR2, field::CR2, state.cr2),
             (StateGroups::CONTROL, field::CR0, state.cr0),

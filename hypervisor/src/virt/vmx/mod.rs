@@ -17,10 +17,12 @@ use crate::cpu;
 use crate::mem::OwnedFrame;
 use insn::{vmread, vmwrite};
 use setup::Vmx;
-use skerry_manual::vmx::{self, PrimaryControls, checks, field};
-use skerry_second_stage::{AccessedDirty, Ept, SecondStage};
-use skerry_words::{Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector, VmExit};
-use vmcs::{AnyField, ControlRegisters, Current};
+use skerry_manual::vmx::{self, Field, PrimaryControls, field};
+use skerry_second_stage::{Ept, SecondStage};
+use skerry_words::{
+    Event, EventKind, EventWord, GuestState, MsrIndex, StateGroups, Tsc, Vector, VmExit,
+};
+use vmcs::{ControlRegisters, Current};
 
 /// One virtual CPU.
 pub struct Vcpu {
@@ -36,7 +38,6 @@ pub struct Vcpu {
     timer_shift: u32,
     cr2: Cr2,
     reports_left: u8,
-    capabilities: skerry_manual::vmx::caps::Capabilities,
 }
 
 /// Whether the CPU's CR2 is the guest's, which no VMCS field keeps.
@@ -48,7 +49,7 @@ enum Cr2 {
     Lost,
 }
 
-/// How often a vCPU whose entry is refused has the reasons logged.
+/// How often a vCPU whose entry is refused has that logged.
 const REPORTS: u8 = 2;
 
 impl Vcpu {
@@ -67,7 +68,6 @@ impl Vcpu {
             timer_shift: vmx.capabilities.timer_shift(),
             cr2: Cr2::Lost,
             reports_left: REPORTS,
-            capabilities: vmx.capabilities,
         };
         vcpu.clear();
         vcpu.make_current();
@@ -323,7 +323,7 @@ impl Vcpu {
         VmExit::EntryFailed(error)
     }
 
-    /// Says which of the manual's checks the state does not pass.
+    /// Which of the manual's checks the state does not pass, `root` finds out.
     #[cold]
     fn report_failed_entry(&mut self, reason: u32) {
         // A VMM could have ring 0 write its log full.
@@ -331,15 +331,20 @@ impl Vcpu {
             return;
         };
         self.reports_left = left;
-        log::error!("VM entry refused by the CPU, reason {reason}; checks that fail:");
-        let widths = core::arch::x86_64::__cpuid(0x8000_0008).eax;
-        let machine = checks::Machine {
-            capabilities: &self.capabilities,
-            physical_bits: widths & 0xff,
-            linear_bits: (widths >> 8) & 0xff,
-        };
-        for failure in checks::failed(&AnyField, machine) {
-            log::error!("  {failure}");
+        log::error!("VM entry refused by the CPU, reason {reason}");
+    }
+
+    /// A field of its VMCS by its encoding, or a capability MSR by its index with bit 63; 0 for
+    /// what this CPU does not have, or is neither.
+    pub fn field(&mut self, name: u64) -> u64 {
+        const CAPABILITY: u64 = 1 << 63;
+        if let Ok(encoding) = u32::try_from(name) {
+            self.make_current();
+            return insn::vmread_or_zero(Field::new(encoding));
+        }
+        match name ^ CAPABILITY {
+            index @ 0x480..=0x493 => cpu::msr::try_read(MsrIndex(index as u32)).unwrap_or(0),
+            _ => 0,
         }
     }
 
@@ -380,5 +385,5 @@ fn both(low: u32, high: u32) -> u64 {
 }
 
 fn eptp(stage: &SecondStage<Ept>) -> u64 {
-    Ept::pointer(stage.root(), AccessedDirty::Off)
+    Ept::pointer(stage.root())
 }

@@ -4,7 +4,7 @@
 //! bits of CR0 and CR4 out of the guest's sight. Does not own what is needed when:
 //! `manual::vmx::groups` and the VMM's dirty set say so. Called by `Vcpu::enter`.
 
-use super::insn::{vmread, vmread_or_zero, vmwrite};
+use super::insn::{vmread, vmwrite};
 use skerry_manual::vmx::{self, EntryControls, Field, VmcsRead, field};
 use skerry_words::{
     Access, AccessRights, Activity, Gpa, Gpr, GuestState, MemoryAccess, Segment, SegmentRegister,
@@ -32,15 +32,6 @@ const SEGMENTS: [Segment; 8] = [
 
 /// The current VMCS, for the decoder: it reads fields every CPU with EPT has.
 pub struct Current;
-
-/// The current VMCS, for those who read fields this CPU may not have.
-pub struct AnyField;
-
-impl VmcsRead for AnyField {
-    fn read(&self, field: Field) -> u64 {
-        vmread_or_zero(field)
-    }
-}
 
 impl VmcsRead for Current {
     #[inline(always)]

@@ -3,8 +3,8 @@
 use super::{call, fill, give, make, plain};
 use core::convert::Infallible;
 use skerry_abi::{
-    Call, ComponentRecord, GuestRange, Handle, MachineRecord, MapRequest, OffWrite, Refused,
-    Rights, VcpuRecord,
+    Call, ComponentRecord, FieldValue, GuestRange, Handle, MachineRecord, MapRequest, OffWrite,
+    Refused, Rights, VcpuRecord,
 };
 use skerry_words::Port;
 
@@ -122,6 +122,16 @@ pub fn vcpu_create(machine: Handle, guest: Handle, component: Handle) -> Result<
 /// As [`Call::VcpuRead`] says.
 pub fn vcpu_read(vcpu: Handle) -> Result<VcpuRecord, Refused> {
     fill(Call::VcpuRead, vcpu)
+}
+
+/// Fills in the values of a vCPU's fields. Gives how many there are.
+///
+/// # Errors
+/// As [`Call::VcpuFields`] says.
+pub fn vcpu_fields(vcpu: Handle, fields: &mut [FieldValue]) -> Result<u64, Refused> {
+    let (at, count) = (fields.as_mut_ptr() as u64, fields.len() as u64);
+    // SAFETY: ring 0 changes no more than the slice, and there only values, which are integers.
+    unsafe { call(Call::VcpuFields, [vcpu.word(), at, count]) }.map(|(found, _)| found)
 }
 
 /// Makes a range of ports.

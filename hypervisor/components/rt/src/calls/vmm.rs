@@ -65,7 +65,11 @@ pub fn vcpu_permit(vcpu: Handle, cr0: u64, cr4: u64) -> Result<(), Refused> {
 /// Of a working ring 0 none.
 pub fn wait(deadline: Tsc) -> Result<u64, Refused> {
     // SAFETY: the call takes no address.
-    unsafe { call(Call::Wait, [deadline.0]) }.map(|(_, bits)| bits)
+    let (end, bits) = unsafe { both(Call::Wait, [deadline.0]) };
+    if end == 0 {
+        return Ok(bits);
+    }
+    Refused::read(end)
 }
 
 /// Sets a notification's bits.

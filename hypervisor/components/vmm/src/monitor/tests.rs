@@ -4,11 +4,12 @@ use super::*;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use skerry_abi::ConsolePage;
 use skerry_abi::layout::vmm_bits;
 use skerry_devices::PlatformConfig;
+use skerry_pages::ConsolePage;
+use skerry_verdict::{Registers, Unbacked};
 use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
-use skerry_words::{Direction, Gpa, Gpr, MsrIndex, Port, PortAccess, StateGroups, Unbacked, Width};
+use skerry_words::{Direction, Gpa, Gpr, MsrIndex, Port, PortAccess, StateGroups, Width};
 
 const HZ: u64 = 50_000_000;
 const COM1: u16 = 0x3f8;

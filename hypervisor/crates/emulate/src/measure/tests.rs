@@ -3,7 +3,8 @@
 extern crate std;
 
 use super::*;
-use skerry_words::{AccessRights, Gpa, Port, Unbacked};
+use skerry_verdict::Unbacked;
+use skerry_words::{AccessRights, Gpa, Port};
 use std::vec::Vec;
 
 /// Memory with `code` at 0, nothing behind it.

@@ -2,9 +2,9 @@
 #![allow(dead_code)] // each test uses a part
 
 use skerry_emulate::{MmioTarget, PortTarget};
+use skerry_verdict::{GuestMemory, Registers, Unbacked};
 use skerry_words::{
-    AccessRights, Gpa, Gpr, GuestMemory, GuestState, Gva, Port, Segment, SegmentRegister, Unbacked,
-    Width,
+    AccessRights, Gpa, Gpr, GuestState, Gva, Port, Segment, SegmentRegister, Width,
 };
 
 pub(crate) const RAM_BYTES: usize = 1 << 17;

@@ -5,20 +5,14 @@
 //! demands of them: that is ring 0's.
 
 bitflags::bitflags! {
-    /// The features of CPUID leaf 8000000Ah, EDX.
+    /// The features of CPUID leaf 8000000Ah, EDX, that Skerry uses.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     #[repr(transparent)]
     pub struct Features: u32 {
         /// Nested paging.
         const NESTED_PAGING = 1 << 0;
-        /// Virtual branch records.
-        const BRANCH_RECORDS = 1 << 1;
-        /// VM_CR can be locked with a key.
-        const LOCK = 1 << 2;
         /// The VMCB tells the next instruction's address.
         const NRIP_SAVE = 1 << 3;
-        /// The guest's TSC can run at another rate.
-        const TSC_RATE = 1 << 4;
         /// Clean bits count.
         const CLEAN_BITS = 1 << 5;
         /// The TLB can be flushed for one ASID.
@@ -27,16 +21,6 @@ bitflags::bitflags! {
         const DECODE_ASSISTS = 1 << 7;
         /// A loop of PAUSE exits.
         const PAUSE_FILTER = 1 << 10;
-        /// The loop may have other instructions in it.
-        const PAUSE_THRESHOLD = 1 << 12;
-        /// The virtual interrupt controller.
-        const AVIC = 1 << 13;
-        /// VMLOAD and VMSAVE work in a guest.
-        const VIRTUAL_VMLOAD = 1 << 15;
-        /// STGI and CLGI work in a guest.
-        const VIRTUAL_GIF = 1 << 16;
-        /// NMIs can be virtual.
-        const VIRTUAL_NMI = 1 << 25;
     }
 }
 
@@ -110,7 +94,7 @@ mod tests {
         // CPUID 8000000Ah of QEMU 7.2's `-cpu max` without KVM.
         let capabilities = Capabilities::new(0x10, 0x1001_0001);
         let features = capabilities.features;
-        assert_eq!(features, Features::NESTED_PAGING | Features::VIRTUAL_GIF);
+        assert_eq!(features, Features::NESTED_PAGING);
         assert_eq!(capabilities.asids, 16);
     }
 }

@@ -1,4 +1,4 @@
-//! What can be made to exit, by the manual's names `[APM 2, "VMCB Layout", rev. 3.42]`.
+//! What Skerry makes exit, by the manual's names `[APM 2, "VMCB Layout", rev. 3.42]`.
 //!
 //! Owns the names only; which ones Skerry wants is ring 0's choice.
 
@@ -23,34 +23,17 @@ intercepts! {
     Intercepts3 {
         0 INTERRUPT "Physical interrupts."
         1 NMI "Physical NMIs."
-        2 SMI "System-management interrupts."
         3 INIT "The INIT signal."
         4 VIRTUAL_INTERRUPT "The moment the virtual interrupt could be taken."
         5 CR0_SELECTIVE "Writes to CR0 that change more than TS and MP."
-        6 READ_IDTR "SIDT."
-        7 READ_GDTR "SGDT."
-        8 READ_LDTR "SLDT."
-        9 READ_TR "STR."
-        10 WRITE_IDTR "LIDT."
-        11 WRITE_GDTR "LGDT."
-        12 WRITE_LDTR "LLDT."
-        13 WRITE_TR "LTR."
-        14 RDTSC "RDTSC."
         15 RDPMC "RDPMC."
-        16 PUSHF "PUSHF."
-        17 POPF "POPF."
         18 CPUID "CPUID."
-        19 RSM "RSM."
-        20 IRET "IRET."
-        21 SOFTWARE_INTERRUPT "INT n."
         22 INVD "INVD."
         23 PAUSE "PAUSE, or a loop of it."
         24 HLT "HLT."
-        25 INVLPG "INVLPG."
         26 INVLPGA "INVLPGA."
         27 IO_PROTECTION "Ports, by the I/O permission map."
         28 MSR_PROTECTION "RDMSR and WRMSR, by the MSR permission map."
-        29 TASK_SWITCH "Hardware task switches."
         30 FERR_FREEZE "A CPU frozen by an FPU error with CR0.NE off."
         31 SHUTDOWN "Shutdown, after a triple fault."
     }
@@ -66,25 +49,10 @@ intercepts! {
         4 STGI "STGI."
         5 CLGI "CLGI."
         6 SKINIT "SKINIT."
-        7 RDTSCP "RDTSCP."
-        8 ICEBP "INT1."
         9 WBINVD "WBINVD and WBNOINVD."
         10 MONITOR "MONITOR and MONITORX."
         11 MWAIT "MWAIT and MWAITX."
-        12 MWAIT_ARMED "MWAIT with the monitor armed."
         13 XSETBV "XSETBV."
         14 RDPRU "RDPRU."
-        15 EFER_WRITE_TRAP "After a write to EFER."
-    }
-}
-
-intercepts! {
-    /// The intercepts at offset 014h of the VMCB. Bit `n` gives exit code A0h + `n`.
-    Intercepts5 {
-        0 INVLPGB "INVLPGB."
-        1 INVLPGB_ILLEGAL "INVLPGB with operands a guest may not use."
-        2 INVPCID "INVPCID."
-        3 MCOMMIT "MCOMMIT."
-        4 TLBSYNC "TLBSYNC."
     }
 }

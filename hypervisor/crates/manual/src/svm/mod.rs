@@ -12,4 +12,4 @@ pub mod segment;
 
 pub use decode::{decode, groups, instruction_bytes};
 pub use field::{CleanBits, Field, SegmentFields, VmcbRead};
-pub use intercept::{Intercepts3, Intercepts4, Intercepts5};
+pub use intercept::{Intercepts3, Intercepts4};

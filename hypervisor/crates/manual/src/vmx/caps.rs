@@ -54,13 +54,6 @@ pub fn adjust<C: Controls>(allowed: u64, required: C, optional: C) -> Result<C, 
     ))
 }
 
-/// Whether `value` is a setting of a control word that `allowed` allows.
-#[must_use]
-pub const fn is_allowed(allowed: u64, value: u32) -> bool {
-    let (must, may) = (allowed as u32, (allowed >> 32) as u32);
-    value & must == must && value & !may == 0
-}
-
 /// The fixed bits of CR0 or CR4 in VMX operation
 /// `[SDM 3D, "VMX-Fixed Bits in CR0" and "VMX-Fixed Bits in CR4", ed. 085]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,21 +70,6 @@ impl FixedBits {
     pub const fn adjust(self, value: u64) -> u64 {
         (value | self.must) & self.may
     }
-
-    /// The bits of `value` that are not as they must be.
-    #[must_use]
-    pub const fn violations(self, value: u64) -> u64 {
-        (self.must & !value) | (value & !self.may)
-    }
-
-    /// The same with `bits` free to be either.
-    #[must_use]
-    pub const fn without(self, bits: u64) -> Self {
-        Self {
-            must: self.must & !bits,
-            may: self.may | bits,
-        }
-    }
 }
 
 bitflags::bitflags! {
@@ -99,8 +77,6 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     #[repr(transparent)]
     pub struct EptVpid: u64 {
-        /// Execute-only translations.
-        const EXECUTE_ONLY = 1 << 0;
         /// Page walks of 4 levels.
         const WALK_4 = 1 << 6;
         /// Page walks of 5 levels.
@@ -117,24 +93,14 @@ bitflags::bitflags! {
         const INVEPT = 1 << 20;
         /// Accessed and dirty flags.
         const ACCESSED_DIRTY = 1 << 21;
-        /// More about EPT violations in the exit qualification.
-        const ADVANCED_VIOLATIONS = 1 << 22;
         /// Supervisor shadow-stack control.
         const SHADOW_STACK = 1 << 23;
         /// INVEPT of one EPT pointer.
         const INVEPT_SINGLE = 1 << 25;
-        /// INVEPT of all.
-        const INVEPT_ALL = 1 << 26;
         /// INVVPID.
         const INVVPID = 1 << 32;
-        /// INVVPID of one address.
-        const INVVPID_ADDRESS = 1 << 40;
         /// INVVPID of one VPID.
         const INVVPID_SINGLE = 1 << 41;
-        /// INVVPID of all VPIDs.
-        const INVVPID_ALL = 1 << 42;
-        /// INVVPID of one VPID, global translations kept.
-        const INVVPID_SINGLE_KEEP_GLOBALS = 1 << 43;
         /// Every other bit is kept as it is.
         const _ = !0;
     }
@@ -342,34 +308,10 @@ impl Capabilities {
         (self.basic & 0x7fff_ffff) as u32
     }
 
-    /// The bytes of a VMXON region or VMCS, at most 4096.
-    #[must_use]
-    pub const fn region_bytes(&self) -> u64 {
-        (self.basic >> 32) & 0x1fff
-    }
-
-    /// Whether exits of INS and OUTS tell address size and segment: bit 54.
-    #[must_use]
-    pub const fn tells_string_io(&self) -> bool {
-        self.basic & (1 << 54) != 0
-    }
-
-    /// Whether hardware exceptions may be injected with or without error code: bit 56.
-    #[must_use]
-    pub const fn any_error_code(&self) -> bool {
-        self.basic & (1 << 56) != 0
-    }
-
     /// The preemption timer counts down when this bit of the TSC changes, 0 to 31.
     #[must_use]
     pub const fn timer_shift(&self) -> u32 {
         (self.misc & 0x1f) as u32
-    }
-
-    /// How many CR3-target values there are.
-    #[must_use]
-    pub const fn cr3_targets(&self) -> u64 {
-        (self.misc >> 16) & 0x1ff
     }
 }
 

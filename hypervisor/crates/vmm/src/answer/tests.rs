@@ -4,9 +4,10 @@ use super::*;
 use crate::cpuid::{CpuidRegisters, GuestAbilities};
 use alloc::vec;
 use proptest::prelude::*;
+use skerry_verdict::{Registers, Unbacked};
 use skerry_words::{
     Access, CrAccess, CrOperation, Direction, Gpa, Gpr, MemoryAccess, Port, PortAccess,
-    StateGroups, Unbacked, Vector, Width,
+    StateGroups, Vector, Width,
 };
 
 /// 64 KiB of RAM from 0 on.

@@ -27,7 +27,7 @@ pub struct ConsolePage {
     input: [AtomicU8; INPUT_BYTES],
 }
 
-const _: () = assert!(size_of::<ConsolePage>() as u64 <= crate::layout::CONSOLE_STRIDE);
+const _: () = assert!(size_of::<ConsolePage>() as u64 <= skerry_abi::layout::CONSOLE_STRIDE);
 
 impl ConsolePage {
     /// Pages with nothing in them, for tests.

@@ -8,24 +8,40 @@
 //! state of features Skerry never loads (CET, processor trace, LBR, user interrupts, SGX,
 //! FRED, SMM).
 //!
-//! Called by ring 0 when an entry has failed, to print; never on the way of an exit.
+//! Called by `root` when an entry has failed, with the fields that ring 0 has told it; see
+//! [`Told`].
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+mod bits;
 mod controls;
+mod field;
 mod guest;
 mod host;
 mod nonregister;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod told;
+mod value;
+
+pub use told::{MOST_ASKED, Told, asked};
 
 use skerry_words::Segment;
 
-use super::caps::Capabilities;
-use super::controls::{
+use field::{Field, VmcsRead};
+use skerry_manual::vmx::caps::Capabilities;
+use skerry_manual::vmx::{
     EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls,
 };
-use super::field::{self, Field, VmcsRead};
-use crate::msr::is_canonical;
+use value::is_canonical;
 
 /// What the rules depend on beside the VMCS.
 #[derive(Clone, Copy, Debug)]
@@ -203,9 +219,4 @@ impl State<'_> {
     fn segment(&self, segment: Segment) -> segments::View {
         segments::View::of(self, segment)
     }
-}
-
-/// Whether an IA32_EFER value sets bits no Intel CPU defines.
-const fn efer_is_reserved(efer: u64) -> bool {
-    efer & !crate::msr::efer::INTEL != 0
 }

@@ -4,9 +4,9 @@
 
 use skerry_words::{AccessRights, Segment};
 
-use super::{Failure, SegmentRule, State, guest};
-use crate::msr::is_canonical;
-use crate::vmx::field::{self, guest_segment};
+use crate::field::{self, guest_segment};
+use crate::value::is_canonical;
+use crate::{Failure, SegmentRule, State, guest};
 
 const TITLE: &str = "Checks on Guest Segment Registers";
 

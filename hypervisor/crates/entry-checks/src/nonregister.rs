@@ -3,10 +3,10 @@
 
 use skerry_words::Segment;
 
-use super::controls::Injection;
-use super::{Rule, Section, State, guest, rule};
-use crate::vmx::controls::{PinControls as Pin, SecondaryControls as Secondary};
-use crate::vmx::field;
+use crate::controls::Injection;
+use crate::field;
+use crate::{Rule, Section, State, guest, rule};
+use skerry_manual::vmx::{PinControls as Pin, SecondaryControls as Secondary};
 
 pub(super) const STATE: Section = Section {
     title: "Checks on Guest Non-Register State",

@@ -1,9 +1,11 @@
 //! The rules about host state: broken ones end VMLAUNCH with instruction error 8.
 
-use super::{Rule, Section, State, efer_is_reserved, rule};
-use crate::msr::{efer, pat_is_valid};
-use crate::vmx::controls::{EntryControls as Entry, ExitControls as Exit};
-use crate::vmx::field;
+use crate::bits::exit;
+use crate::field;
+use crate::value::{efer_is_reserved, pat_is_valid, violations};
+use crate::{Rule, Section, State, rule};
+use skerry_manual::msr::efer;
+use skerry_manual::vmx::{EntryControls as Entry, ExitControls as Exit};
 
 pub(super) const REGISTERS: Section = Section {
     title: "Checks on Host Control Registers, MSRs, and SSP",
@@ -27,23 +29,11 @@ const CR4_CET: u64 = 1 << 23;
 const REGISTER_RULES: &[Rule] = &[
     rule(
         "host CR0 has bits that VMX operation fixes otherwise",
-        |s| {
-            s.machine
-                .capabilities
-                .cr0()
-                .violations(s.read(field::HOST_CR0))
-                != 0
-        },
+        |s| violations(s.machine.capabilities.cr0(), s.read(field::HOST_CR0)) != 0,
     ),
     rule(
         "host CR4 has bits that VMX operation fixes otherwise",
-        |s| {
-            s.machine
-                .capabilities
-                .cr4()
-                .violations(s.read(field::HOST_CR4))
-                != 0
-        },
+        |s| violations(s.machine.capabilities.cr4(), s.read(field::HOST_CR4)) != 0,
     ),
     rule("host CR4.CET without CR0.WP", |s| {
         s.has(field::HOST_CR4, CR4_CET) && !s.has(field::HOST_CR0, CR0_WP)
@@ -66,7 +56,7 @@ const REGISTER_RULES: &[Rule] = &[
         |s| s.exit(Exit::LOAD_EFER) && !host_long_mode_agrees(s),
     ),
     rule("host IA32_PKRS has bits 63:32 set", |s| {
-        s.exit(Exit::LOAD_PKRS) && s.read(field::HOST_PKRS) >> 32 != 0
+        s.exit(exit::LOAD_PKRS) && s.read(field::HOST_PKRS) >> 32 != 0
     }),
 ];
 

@@ -3,25 +3,25 @@
 //! What one side writes while the other may read is atomic. Text is read cut to its length and
 //! cleaned of what is not printable by whoever shows it.
 
-use crate::layout::MOST_VMS;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use skerry_abi::layout::MOST_VMS;
 
 /// Bytes of a command line at most.
 pub const CMDLINE_BYTES: usize = 3072;
 
-/// What a VMM is told at its start: a read-only page at [`crate::layout::START_PAGE`].
+/// What a VMM is told at its start: a read-only page at [`skerry_abi::layout::START_PAGE`].
 #[derive(Debug)]
 #[repr(C)]
 pub struct StartPage {
-    /// [`crate::VERSION`].
+    /// [`skerry_abi::VERSION`].
     pub version: u64,
     /// The rate of the time-stamp counter in Hz.
     pub tsc_hz: u64,
-    /// As in [`crate::MachineRecord`].
+    /// As in [`skerry_abi::MachineRecord`].
     pub abilities: u64,
     /// The VM's number in the manifest.
     pub vm_index: u64,
-    /// Where the kernel's bytes are, behind [`crate::layout::FILES`].
+    /// Where the kernel's bytes are, behind [`skerry_abi::layout::FILES`].
     pub kernel_at: u64,
     /// How many.
     pub kernel_bytes: u64,

@@ -1,11 +1,13 @@
 //! The rules about guest control registers, MSRs, descriptor tables, RIP and RFLAGS:
 //! broken ones exit with reason 33.
 
-use super::controls::Injection;
-use super::{Rule, Section, State, efer_is_reserved, rule};
-use crate::msr::{efer, pat_is_valid};
-use crate::vmx::controls::EntryControls as Entry;
-use crate::vmx::field;
+use crate::bits::entry;
+use crate::controls::Injection;
+use crate::field;
+use crate::value::{efer_is_reserved, pat_is_valid, violations};
+use crate::{Rule, Section, State, rule};
+use skerry_manual::msr::efer;
+use skerry_manual::vmx::EntryControls as Entry;
 use skerry_words::{AccessRights, Segment};
 
 pub(super) const REGISTERS: Section = Section {
@@ -50,13 +52,7 @@ const REGISTER_RULES: &[Rule] = &[
     }),
     rule(
         "guest CR4 has bits that VMX operation fixes otherwise",
-        |s| {
-            s.machine
-                .capabilities
-                .cr4()
-                .violations(s.read(field::GUEST_CR4))
-                != 0
-        },
+        |s| violations(s.machine.capabilities.cr4(), s.read(field::GUEST_CR4)) != 0,
     ),
     rule("guest CR4.CET without CR0.WP", |s| {
         s.has(field::GUEST_CR4, CR4_CET) && !s.has(field::GUEST_CR0, CR0_WP)
@@ -101,12 +97,12 @@ const REGISTER_RULES: &[Rule] = &[
     rule(
         "guest IA32_BNDCFGS is not canonical or has bits 11:2 set",
         |s| {
-            s.entry(Entry::LOAD_BNDCFGS)
+            s.entry(entry::LOAD_BNDCFGS)
                 && (!s.canonical(field::GUEST_BNDCFGS) || s.has(field::GUEST_BNDCFGS, 0xffc))
         },
     ),
     rule("guest IA32_PKRS has bits 63:32 set", |s| {
-        s.entry(Entry::LOAD_PKRS) && s.read(field::GUEST_PKRS) >> 32 != 0
+        s.entry(entry::LOAD_PKRS) && s.read(field::GUEST_PKRS) >> 32 != 0
     }),
 ];
 
@@ -147,8 +143,8 @@ const RIP_RULES: &[Rule] = &[
 /// NW and CD are never checked; PE and PG are the unrestricted guest's own.
 fn cr0_violations(s: &State<'_>) -> u64 {
     let own = if s.unrestricted() { CR0_PE | CR0_PG } else { 0 };
-    let fixed = s.machine.capabilities.cr0().without(CR0_NW_CD | own);
-    fixed.violations(s.read(field::GUEST_CR0))
+    let broken = violations(s.machine.capabilities.cr0(), s.read(field::GUEST_CR0));
+    broken & !(CR0_NW_CD | own)
 }
 
 fn in_64_bit_code(s: &State<'_>) -> bool {

@@ -1,8 +1,8 @@
 //! Guest memory as a VMM sees it: bytes by guest-physical address, nothing else.
 //!
-//! In ring 0 it is the second stage's frames, in a host test a vector.
+//! In a VMM it is the window on its guest, in a host test a vector.
 
-use crate::Gpa;
+use skerry_words::Gpa;
 
 /// The guest has no memory (RAM) at this address, or could not be given any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

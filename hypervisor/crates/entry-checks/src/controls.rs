@@ -1,12 +1,13 @@
 //! The rules about the control fields: broken ones end VMLAUNCH with instruction error 7.
 
-use super::{Rule, Section, State, rule};
-use crate::vmx::caps::{EptVpid, is_allowed};
-use crate::vmx::controls::{
-    EntryControls as Entry, ExitControls as Exit, PinControls as Pin, PrimaryControls as Primary,
+use crate::bits::{entry, exit, pin, primary, secondary};
+use crate::field;
+use crate::{Rule, Section, State, rule};
+use skerry_manual::vmx::caps::{Capabilities, EptVpid};
+use skerry_manual::vmx::{
+    ExitControls as Exit, PinControls as Pin, PrimaryControls as Primary,
     SecondaryControls as Secondary,
 };
-use crate::vmx::field;
 
 pub(super) const EXECUTION: Section = Section {
     title: "VM-Execution Control Fields",
@@ -60,7 +61,7 @@ const EXECUTION_RULES: &[Rule] = &[
         },
     ),
     rule("CR3-target count is above what the CPU has", |s| {
-        s.read(field::CR3_TARGET_COUNT) > s.machine.capabilities.cr3_targets()
+        s.read(field::CR3_TARGET_COUNT) > cr3_targets(s.machine.capabilities)
     }),
     rule(
         "I/O-bitmap addresses are not page-aligned physical addresses",
@@ -75,19 +76,19 @@ const EXECUTION_RULES: &[Rule] = &[
     ),
     rule(
         "virtual-APIC address is not a page-aligned physical address",
-        |s| s.primary(Primary::USE_TPR_SHADOW) && !s.page(field::VIRTUAL_APIC_ADDRESS),
+        |s| s.primary(primary::USE_TPR_SHADOW) && !s.page(field::VIRTUAL_APIC_ADDRESS),
     ),
     rule("TPR threshold has bits above 3:0 set", |s| {
-        s.primary(Primary::USE_TPR_SHADOW)
-            && !s.secondary(Secondary::VIRTUAL_INTERRUPT_DELIVERY)
+        s.primary(primary::USE_TPR_SHADOW)
+            && !s.secondary(secondary::VIRTUAL_INTERRUPT_DELIVERY)
             && s.has(field::TPR_THRESHOLD, !0xf)
     }),
     rule("APIC virtualization without \"use TPR shadow\"", |s| {
-        !s.primary(Primary::USE_TPR_SHADOW)
+        !s.primary(primary::USE_TPR_SHADOW)
             && s.secondary(
-                Secondary::VIRTUALIZE_X2APIC_MODE
-                    | Secondary::APIC_REGISTER_VIRTUALIZATION
-                    | Secondary::VIRTUAL_INTERRUPT_DELIVERY,
+                secondary::VIRTUALIZE_X2APIC_MODE
+                    | secondary::APIC_REGISTER_VIRTUALIZATION
+                    | secondary::VIRTUAL_INTERRUPT_DELIVERY,
             )
     }),
     rule("\"virtual NMIs\" without \"NMI exiting\"", |s| {
@@ -98,38 +99,38 @@ const EXECUTION_RULES: &[Rule] = &[
     }),
     rule(
         "APIC-access address is not a page-aligned physical address",
-        |s| s.secondary(Secondary::VIRTUALIZE_APIC_ACCESSES) && !s.page(field::APIC_ACCESS_ADDRESS),
+        |s| s.secondary(secondary::VIRTUALIZE_APIC_ACCESSES) && !s.page(field::APIC_ACCESS_ADDRESS),
     ),
     rule(
         "\"virtualize x2APIC mode\" with \"virtualize APIC accesses\"",
         |s| {
-            s.secondary(Secondary::VIRTUALIZE_X2APIC_MODE)
-                && s.secondary(Secondary::VIRTUALIZE_APIC_ACCESSES)
+            s.secondary(secondary::VIRTUALIZE_X2APIC_MODE)
+                && s.secondary(secondary::VIRTUALIZE_APIC_ACCESSES)
         },
     ),
     rule(
         "\"virtual-interrupt delivery\" without \"external-interrupt exiting\"",
         |s| {
-            s.secondary(Secondary::VIRTUAL_INTERRUPT_DELIVERY)
+            s.secondary(secondary::VIRTUAL_INTERRUPT_DELIVERY)
                 && !s.pin(Pin::EXTERNAL_INTERRUPT_EXITING)
         },
     ),
     rule(
         "posted interrupts without virtual-interrupt delivery or interrupt acknowledge",
         |s| {
-            s.pin(Pin::PROCESS_POSTED_INTERRUPTS)
-                && !(s.secondary(Secondary::VIRTUAL_INTERRUPT_DELIVERY)
+            s.pin(pin::PROCESS_POSTED_INTERRUPTS)
+                && !(s.secondary(secondary::VIRTUAL_INTERRUPT_DELIVERY)
                     && s.exit(Exit::ACKNOWLEDGE_INTERRUPT_ON_EXIT))
         },
     ),
     rule("posted-interrupt notification vector is above 255", |s| {
-        s.pin(Pin::PROCESS_POSTED_INTERRUPTS)
+        s.pin(pin::PROCESS_POSTED_INTERRUPTS)
             && s.has(field::POSTED_INTERRUPT_NOTIFICATION_VECTOR, 0xff00)
     }),
     rule(
         "posted-interrupt descriptor address is not a multiple of 64",
         |s| {
-            s.pin(Pin::PROCESS_POSTED_INTERRUPTS)
+            s.pin(pin::PROCESS_POSTED_INTERRUPTS)
                 && !s.aligned(field::POSTED_INTERRUPT_DESCRIPTOR, 64)
         },
     ),
@@ -144,21 +145,21 @@ const EXECUTION_RULES: &[Rule] = &[
         |s| {
             !s.secondary(Secondary::ENABLE_EPT)
                 && s.secondary(
-                    Secondary::ENABLE_PML
+                    secondary::ENABLE_PML
                         | Secondary::UNRESTRICTED_GUEST
-                        | Secondary::SUB_PAGE_WRITE_PERMISSIONS
-                        | Secondary::MODE_BASED_EXECUTE_CONTROL
-                        | Secondary::PT_USES_GUEST_PHYSICAL,
+                        | secondary::SUB_PAGE_WRITE_PERMISSIONS
+                        | secondary::MODE_BASED_EXECUTE_CONTROL
+                        | secondary::PT_USES_GUEST_PHYSICAL,
                 )
         },
     ),
     rule("PML address is not a page-aligned physical address", |s| {
-        s.secondary(Secondary::ENABLE_PML) && !s.page(field::PML_ADDRESS)
+        s.secondary(secondary::ENABLE_PML) && !s.page(field::PML_ADDRESS)
     }),
     rule(
         "sub-page-permission-table pointer is not a page-aligned physical address",
         |s| {
-            s.secondary(Secondary::SUB_PAGE_WRITE_PERMISSIONS)
+            s.secondary(secondary::SUB_PAGE_WRITE_PERMISSIONS)
                 && !s.page(field::SUB_PAGE_PERMISSION_TABLE)
         },
     ),
@@ -183,19 +184,19 @@ const EXECUTION_RULES: &[Rule] = &[
     rule(
         "VMREAD- or VMWRITE-bitmap address is not a page-aligned physical address",
         |s| {
-            s.secondary(Secondary::VMCS_SHADOWING)
+            s.secondary(secondary::VMCS_SHADOWING)
                 && !(s.page(field::VMREAD_BITMAP) && s.page(field::VMWRITE_BITMAP))
         },
     ),
     rule(
         "virtualization-exception information address is not a page-aligned physical address",
         |s| {
-            s.secondary(Secondary::EPT_VIOLATION_VE)
+            s.secondary(secondary::EPT_VIOLATION_VE)
                 && !s.page(field::VIRTUALIZATION_EXCEPTION_ADDRESS)
         },
     ),
     rule("TSC multiplier is 0", |s| {
-        s.secondary(Secondary::USE_TSC_SCALING) && s.read(field::TSC_MULTIPLIER) == 0
+        s.secondary(secondary::USE_TSC_SCALING) && s.read(field::TSC_MULTIPLIER) == 0
     }),
 ];
 
@@ -211,7 +212,7 @@ const EXIT_RULES: &[Rule] = &[
     ),
     rule(
         "\"save VMX-preemption timer value\" without \"activate VMX-preemption timer\"",
-        |s| s.exit(Exit::SAVE_PREEMPTION_TIMER) && !s.pin(Pin::ACTIVATE_PREEMPTION_TIMER),
+        |s| s.exit(exit::SAVE_PREEMPTION_TIMER) && !s.pin(Pin::ACTIVATE_PREEMPTION_TIMER),
     ),
     rule(
         "VM-exit MSR-store area is not 16-byte aligned in physical memory",
@@ -266,9 +267,16 @@ const ENTRY_RULES: &[Rule] = &[
     ),
     rule(
         "\"entry to SMM\" or \"deactivate dual-monitor treatment\" outside SMM",
-        |s| s.entry(Entry::ENTRY_TO_SMM | Entry::DEACTIVATE_DUAL_MONITOR),
+        |s| s.entry(entry::ENTRY_TO_SMM | entry::DEACTIVATE_DUAL_MONITOR),
     ),
 ];
+
+/// Whether `value` is a setting of a control word that `allowed` allows: bits 31:0 must be 1,
+/// bits 63:32 may be 1 `[SDM 3D, "VM-Execution Controls", ed. 085]`.
+const fn is_allowed(allowed: u64, value: u32) -> bool {
+    let (must, may) = (allowed as u32, (allowed >> 32) as u32);
+    value & must == must && value & !may == 0
+}
 
 /// `[SDM 3C, "Extended-Page-Table Pointer (EPTP)", ed. 085]`
 fn ept_pointer_is_valid(s: &State<'_>) -> bool {
@@ -287,6 +295,17 @@ fn ept_pointer_is_valid(s: &State<'_>) -> bool {
     let dirty = pointer & (1 << 6) == 0 || offered.contains(EptVpid::ACCESSED_DIRTY);
     let stacks = pointer & (1 << 7) == 0 || offered.contains(EptVpid::SHADOW_STACK);
     memory_type && walk && dirty && stacks && pointer & 0xf00 == 0 && s.physical(field::EPT_POINTER)
+}
+
+/// How many CR3-target values there are: IA32_VMX_MISC, bits 24:16.
+const fn cr3_targets(capabilities: &Capabilities) -> u64 {
+    (capabilities.misc >> 16) & 0x1ff
+}
+
+/// Whether hardware exceptions may be injected with or without error code: bit 56 of
+/// IA32_VMX_BASIC.
+const fn any_error_code(capabilities: &Capabilities) -> bool {
+    capabilities.basic & (1 << 56) != 0
 }
 
 /// A length of 0 is allowed where bit 30 of IA32_VMX_MISC says so.
@@ -341,7 +360,7 @@ impl Injection {
     }
 
     fn is_reserved(self, s: &State<'_>) -> bool {
-        let trap = u64::from(Primary::MONITOR_TRAP_FLAG.bits()) << 32;
+        let trap = u64::from(primary::MONITOR_TRAP_FLAG.bits()) << 32;
         let no_trap_flag = s.machine.capabilities.primary & trap == 0;
         self.kind() == 1 || self.word & 0x7fff_f000 != 0 || (self.is_monitor_trap() && no_trap_flag)
     }
@@ -363,6 +382,6 @@ impl Injection {
             return !self.has_error_code();
         }
         let defined = matches!(self.vector(), 8 | 10..=14 | 17 | 21);
-        s.machine.capabilities.any_error_code() || self.has_error_code() == defined
+        any_error_code(s.machine.capabilities) || self.has_error_code() == defined
     }
 }

@@ -1,6 +1,6 @@
 //! What a VMM answers, and why a VM ends.
 
-use crate::Vector;
+use skerry_words::Vector;
 
 /// A fault that goes to the guest: the architectural answer to what is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ impl Fault {
     }
 }
 
-/// The VMM's answer to an exit: what ring 0 shall do with the vCPU now.
+/// The VMM's answer to an exit: what shall be done with the vCPU now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resume {
     /// Enter it again, with what the page says.

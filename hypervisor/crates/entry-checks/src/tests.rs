@@ -9,18 +9,37 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use proptest::prelude::*;
+use skerry_abi::FieldValue;
 use skerry_words::Segment;
 
 mod guest;
 
 use super::*;
-use crate::vmx::field::*;
+use crate::field::*;
+use crate::told::{Told, names};
+
+const GUEST_CS_BASE: Field = guest_segment(Segment::Cs).base;
+const GUEST_CS_LIMIT: Field = guest_segment(Segment::Cs).limit;
+const GUEST_DS_BASE: Field = guest_segment(Segment::Ds).base;
+const GUEST_DS_LIMIT: Field = guest_segment(Segment::Ds).limit;
+const GUEST_DS_RIGHTS: Field = guest_segment(Segment::Ds).rights;
+const GUEST_DS_SELECTOR: Field = guest_segment(Segment::Ds).selector;
+const GUEST_GS_RIGHTS: Field = guest_segment(Segment::Gs).rights;
+const GUEST_LDTR_BASE: Field = guest_segment(Segment::Ldtr).base;
+const GUEST_LDTR_RIGHTS: Field = guest_segment(Segment::Ldtr).rights;
+const GUEST_SS_LIMIT: Field = guest_segment(Segment::Ss).limit;
+const GUEST_SS_SELECTOR: Field = guest_segment(Segment::Ss).selector;
+const GUEST_TR_LIMIT: Field = guest_segment(Segment::Tr).limit;
+const GUEST_TR_RIGHTS: Field = guest_segment(Segment::Tr).rights;
+const GUEST_TR_SELECTOR: Field = guest_segment(Segment::Tr).selector;
 
 #[derive(Clone, Default)]
 struct Fake(BTreeMap<Field, u64>);
 
 impl VmcsRead for Fake {
     fn read(&self, field: Field) -> u64 {
+        let name = u64::from(field.encoding());
+        assert!(names().any(|other| other == name), "not asked: {field:?}");
         self.0.get(&field).copied().unwrap_or(0)
     }
 }
@@ -331,12 +350,12 @@ proptest! {
 
     #[test]
     fn no_vmcs_and_no_cpu_make_the_rules_panic(
-        values in prop::collection::vec(any::<u64>(), ALL.len()),
+        values in prop::collection::vec(any::<u64>(), MOST_ASKED),
         words in any::<[u64; 4]>(),
         physical_bits: u32,
         linear_bits: u32,
     ) {
-        let fields = ALL.iter().map(|(field, _)| *field);
+        let fields = all();
         let vmcs = Fake(fields.zip(values).collect());
         let capabilities = Capabilities {
             basic: words[0],
@@ -348,4 +367,45 @@ proptest! {
         let machine = Machine { capabilities: &capabilities, physical_bits, linear_bits };
         prop_assert!(failed(&vmcs, machine).count() > 0);
     }
+}
+
+#[test]
+fn what_was_told_is_judged_like_the_vmcs_itself() {
+    let vmcs = long_mode().with(&[(GUEST_RFLAGS, 0), (GUEST_EFER, 0xd01 | 1 << 1)]);
+    let words = [
+        (0x480, CAPABILITIES.basic & !(1 << 55)),
+        (0x481, CAPABILITIES.pin),
+        (0x482, CAPABILITIES.primary),
+        (0x483, CAPABILITIES.exit),
+        (0x484, CAPABILITIES.entry),
+        (0x485, CAPABILITIES.misc),
+        (0x486, CAPABILITIES.cr0_fixed0),
+        (0x487, CAPABILITIES.cr0_fixed1),
+        (0x488, CAPABILITIES.cr4_fixed0),
+        (0x489, CAPABILITIES.cr4_fixed1),
+        (0x48b, CAPABILITIES.secondary),
+        (0x48c, CAPABILITIES.ept_vpid),
+    ];
+    let words: BTreeMap<u64, u64> = words.map(|(index, word)| (index | 1 << 63, word)).into();
+    let fields = vmcs.0.iter();
+    let fields = fields.map(|(field, value)| (u64::from(field.encoding()), *value));
+    let all: BTreeMap<u64, u64> = words.into_iter().chain(fields).collect();
+    let mut values = asked();
+    for FieldValue { name, value } in &mut values {
+        *value = all.get(name).copied().unwrap_or(0);
+    }
+    assert!(all.keys().all(|name| names().any(|other| other == *name)));
+    let mut failures = Vec::new();
+    let told = Told {
+        values: &values,
+        widths: 48 << 8 | 40,
+    };
+    told.each_failure(|failure| failures.push(failure.to_string()));
+    assert_eq!(failures, vmcs.failures());
+    assert!(failures.len() >= 2, "{failures:?}");
+}
+
+#[test]
+fn nothing_is_asked_for_that_does_not_fit() {
+    assert!(names().count() <= MOST_ASKED);
 }
