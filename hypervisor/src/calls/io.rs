@@ -27,11 +27,11 @@ impl Machine {
 
     pub(super) fn log_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
         self.check_log(caller, Rights::READ)?;
-        self.log_reader = Some(caller.id);
         let wanted = usize::try_from(caller.argument(2)).unwrap_or(usize::MAX);
         let mut buffer = [0; LOG_BYTES];
         let most = wanted.min(LOG_BYTES);
         self.check_writable(caller, most)?;
+        self.log_reader = Some(caller.id);
         let taken = log::take(&mut buffer[..most]);
         self.copy_out(caller.id, caller.argument(1), &buffer[..taken])?;
         Ok(Outcome::Answer(taken as u64))
@@ -121,25 +121,25 @@ fn inside(ports: Ports, port: u64, width_bytes: u64) -> Result<u16, Refused> {
 /// # Safety
 /// Whoever asked may read this port.
 unsafe fn input(port: u16, width_bytes: u64) -> u32 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match width_bytes {
-            1 => u32::from(Port::<u8>::new(port).read()),
-            2 => u32::from(Port::<u16>::new(port).read()),
-            _ => Port::<u32>::new(port).read(),
-        }
+    match width_bytes {
+        // SAFETY: the caller's promise; so for the others.
+        1 => u32::from(unsafe { Port::<u8>::new(port).read() }),
+        // SAFETY: as above.
+        2 => u32::from(unsafe { Port::<u16>::new(port).read() }),
+        // SAFETY: as above.
+        _ => unsafe { Port::<u32>::new(port).read() },
     }
 }
 
 /// # Safety
 /// Whoever asked may write to this port.
 unsafe fn output(port: u16, width_bytes: u64, value: u32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match width_bytes {
-            1 => Port::new(port).write(value as u8),
-            2 => Port::new(port).write(value as u16),
-            _ => Port::new(port).write(value),
-        }
+    match width_bytes {
+        // SAFETY: the caller's promise; so for the others.
+        1 => unsafe { Port::new(port).write(value as u8) },
+        // SAFETY: as above.
+        2 => unsafe { Port::new(port).write(value as u16) },
+        // SAFETY: as above.
+        _ => unsafe { Port::new(port).write(value) },
     }
 }

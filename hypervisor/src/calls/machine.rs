@@ -10,7 +10,7 @@ use skerry_rights::Id;
 
 impl Machine {
     pub(super) fn vcpu_read(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
-        let id = self.vcpu_to_read(caller)?;
+        let id = self.vcpu_to_read(caller, Rights::READ)?;
         let vcpu = self.vcpus.get(id).ok_or(Refused::Revoked)?;
         let guest = self.guests.get(vcpu.guest).ok_or(Refused::Revoked)?;
         let component = self.components.get(vcpu.component);
@@ -21,7 +21,7 @@ impl Machine {
 
     pub(super) fn vcpu_fields(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
         const MOST: u64 = 256;
-        let id = self.vcpu_to_read(caller)?;
+        let id = self.vcpu_to_read(caller, Rights::READ | Rights::GRANT)?;
         let [_, at, count, ..] = caller.arguments;
         if count > MOST {
             return Err(Refused::BadArgument);
@@ -42,8 +42,8 @@ impl Machine {
         Ok(Outcome::Answer(found))
     }
 
-    fn vcpu_to_read(&self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
-        let id = self.find(caller, 0, Rights::READ, |target| match target {
+    fn vcpu_to_read(&self, caller: &Caller, rights: Rights) -> Result<Id<Vcpu>, Refused> {
+        let id = self.find(caller, 0, rights, |target| match target {
             Target::Vcpu(id) => Some(id),
             _ => None,
         })?;

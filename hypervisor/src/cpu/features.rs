@@ -5,10 +5,13 @@
 
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 
+use skerry_words::MsrIndex;
 use x86_64::registers::{
     control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
     model_specific::{Efer, EferFlags},
 };
+
+use super::msr;
 
 /// The APIC can be reached by MSRs.
 pub fn x2apic() -> bool {
@@ -89,10 +92,14 @@ pub fn protect_from_user() {
 }
 
 /// Takes from ring 3 what it could do harm with: the vector registers, which hold a guest's
-/// values (`lend_vectors` has them for ring 0), and SYSCALL, whose target is a guest's.
+/// values (`lend_vectors` has them for ring 0), SYSCALL, whose target is a guest's, and
+/// SYSENTER, whose target is the firmware's.
 pub fn shut_out_ring3() {
+    const SYSENTER_CS: MsrIndex = MsrIndex(0x174);
     // SAFETY: ring 0 uses neither but through `lend_vectors`.
     unsafe { Efer::update(|efer| efer.remove(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
+    // SAFETY: with a null selector SYSENTER raises #GP; ring 0 does not use it.
+    unsafe { msr::write(SYSENTER_CS, 0) };
     take_vectors();
 }
 

@@ -77,10 +77,11 @@ pub fn tss_base() -> VirtAddr {
 /// There is room for a frame, for as long as ring 3 may run.
 #[inline]
 pub unsafe fn set_ring3_frame(end: u64) {
-    // SAFETY: an aligned word of a static that only the CPU reads.
-    unsafe {
-        (&raw mut (*TSS.0.get()).privilege_stack_table[0]).write_unaligned(VirtAddr::new(end));
-    }
+    let stacks = TSS.0.get();
+    // SAFETY: a place in a static, which is only named here.
+    let ring0 = unsafe { &raw mut (*stacks).privilege_stack_table[0] };
+    // SAFETY: a word of that static, which the CPU alone reads.
+    unsafe { ring0.write_unaligned(VirtAddr::new(end)) };
 }
 
 /// Loads the GDT and all segment registers.
@@ -126,8 +127,10 @@ fn tss() -> &'static TaskStateSegment {
             ist::MACHINE_CHECK => stack::MACHINE_CHECK.top(),
             _ => VirtAddr::zero(),
         });
+        // SAFETY: a place in a static, which is only named here.
+        let table = unsafe { &raw mut (*TSS.0.get()).interrupt_stack_table };
         // SAFETY: nobody else has it yet; the TSS is not loaded.
-        unsafe { (&raw mut (*TSS.0.get()).interrupt_stack_table).write_unaligned(stacks) };
+        unsafe { table.write_unaligned(stacks) };
     });
     // SAFETY: only its place is used from here on.
     unsafe { &*TSS.0.get() }

@@ -2,8 +2,8 @@
 
 use alloc::format;
 use skerry_abi::{
-    Call, ComponentRecord, ComponentState, EndCause, GuestRange, Handle, ObjectKind, Refused,
-    layout, own,
+    Call, ComponentRecord, ComponentState, EndCause, FieldValue, GuestRange, Handle, ObjectKind,
+    Refused, layout, own,
 };
 use skerry_component::{calls, clock, sabotage};
 use skerry_words::Tsc;
@@ -24,6 +24,8 @@ pub fn probe(objects: &Objects, tally: &mut Tally) {
     foreign_vcpu(objects, tally);
     one_vcpu(objects, tally);
     tally.conclude("a vCPU is its component's alone");
+    told_fields(objects, tally);
+    tally.conclude("a vCPU's fields are told where it has any, and nothing else is");
 }
 
 /// Bits come once, and those that are set already at once.
@@ -111,4 +113,33 @@ fn one_vcpu(objects: &Objects, tally: &mut Tally) {
         second.map(Handle::word),
         &[Refused::WrongState],
     );
+}
+
+/// Two that every VMCS has something in, and what is no field of it and no MSR to be told.
+fn told_fields(objects: &Objects, tally: &mut Tally) {
+    const VT_X: u32 = 1;
+    const PIN_CONTROLS: u64 = 0x4000;
+    const VMX_BASIC: u64 = 1 << 63 | 0x480;
+    const NEITHER: [u64; 5] = [
+        0x0600,
+        1 << 32 | PIN_CONTROLS,
+        0x480 | 3 << 62,
+        1 << 63 | 0x10,
+        !0,
+    ];
+    let [a, b, c, d, e] = NEITHER;
+    let mut fields = [PIN_CONTROLS, VMX_BASIC, a, b, c, d, e].map(|name| FieldValue {
+        name,
+        value: u64::MAX,
+    });
+    let machine = calls::machine_read(own::MACHINE).unwrap_or_default();
+    let (has_vmcs, count) = (machine.backend == VT_X, fields.len() as u64);
+    let told = calls::vcpu_fields(objects.of(ObjectKind::Vcpu), &mut fields);
+    let wanted = if has_vmcs { count } else { 0 };
+    tally.expect_result("VcpuFields", "of seven", told, wanted);
+    let (known, unknown) = fields.split_at(2);
+    let some = |field: &FieldValue| field.value != 0 && field.value != u64::MAX;
+    tally.expect_equal("known fields are told", known.iter().all(some), has_vmcs);
+    let none = unknown.iter().all(|field| field.value == 0);
+    tally.expect_equal("others are not", none, true);
 }

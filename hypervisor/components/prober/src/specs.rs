@@ -190,6 +190,10 @@ pub const SPECS: [Spec; 30] = [
     ),
     spec(
         Call::VcpuFields,
-        &[of(ObjectKind::Vcpu, READ), output::<FieldValue>(), value(1)],
+        &[
+            of(ObjectKind::Vcpu, READ.union(Rights::GRANT)),
+            output::<FieldValue>(),
+            value(1),
+        ],
     ),
 ];

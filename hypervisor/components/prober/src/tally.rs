@@ -120,7 +120,7 @@ fn wanted(allowed: &[Refused]) -> String {
     let mut text = String::new();
     for refused in allowed {
         let or = if text.is_empty() { "" } else { " or " };
-        text += &format!("{or}\"{refused}\"");
+        text.push_str(&format!("{or}\"{refused}\""));
     }
     text
 }

@@ -45,7 +45,7 @@ impl Ground {
         power::off_by(&bundle.manifest.power_off)
             .map_err(|refused| Refusal::of_call("power_off", refused))?;
         let brand = brand::of_this_cpu();
-        log::info(format_args!("{} on {brand}", report::backend(&machine)));
+        log::say(format_args!("{} on {brand}", report::backend(&machine)));
         Ok(Self {
             bundle,
             machine,

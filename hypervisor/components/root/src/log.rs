@@ -18,7 +18,7 @@ const CALL_BYTES: usize = 2048;
 const TRIES: u32 = 10_000;
 
 /// Writes a log line.
-pub fn info(text: Arguments<'_>) {
+pub fn say(text: Arguments<'_>) {
     line(format!("skerry: {text}"));
 }
 

@@ -91,9 +91,9 @@ impl<'a> Machine<'a> {
         self.console.life_over(index as u32);
         let story = story(vm.name(), &end);
         match vm.course.life_over(end.reason, meant) {
-            Next::Stay => log::info(format_args!("{story}")),
+            Next::Stay => log::say(format_args!("{story}")),
             Next::Restart => {
-                log::info(format_args!("{story}; starting it again"));
+                log::say(format_args!("{story}; starting it again"));
                 start_again(vm, self.console);
             }
         }
@@ -118,7 +118,7 @@ impl<'a> Machine<'a> {
             };
             let ended = vm.course.ended();
             let state = ended.map_or_else(|| String::from("runs"), |reason| format!("{reason}"));
-            log::info(format_args!("{mark} {index} {}: {state}", vm.name()));
+            log::say(format_args!("{mark} {index} {}: {state}", vm.name()));
         }
     }
 
@@ -165,7 +165,7 @@ fn start_again(vm: &mut Vm, console: &Console) {
         log::error(format_args!("{}: cannot start again: {why}", vm.name()));
         vm.course.end(StopReason::OutOfMemory);
         let reason = StopReason::OutOfMemory;
-        log::info(format_args!("{}: {reason}", vm.name()));
+        log::say(format_args!("{}: {reason}", vm.name()));
     }
 }
 

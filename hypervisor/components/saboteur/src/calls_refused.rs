@@ -224,10 +224,13 @@ fn pointers(voice: &mut Voice) {
         call(Call::VcpuRead, [own::VCPU.word(), pointer, 0, 0, 0, 0])
     });
     voice.check("VcpuRead fills no memory but its own", wrong.as_deref());
-    let wrong = first_wrong(hostile_pointers(), Refused::BadAddress, |pointer| {
+    let wrong = first_wrong(hostile_pointers(), Refused::NotPermitted, |pointer| {
         call(Call::VcpuFields, [own::VCPU.word(), pointer, 1, 0, 0, 0])
     });
-    voice.check("VcpuFields fills no memory but its own", wrong.as_deref());
+    voice.check(
+        "VcpuFields, which shows ring 0's fields, is not for a VMM",
+        wrong.as_deref(),
+    );
     let wrong = first_wrong(hostile_pointers(), Refused::BadAddress, |pointer| {
         call(Call::ComponentRead, [MYSELF.word(), pointer, 0, 0, 0, 0])
     });

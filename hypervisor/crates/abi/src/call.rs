@@ -106,8 +106,8 @@ pub enum Call {
     /// mappings are gone, its memory is free. A guest takes its vCPU with it, whose component
     /// has to have ended. Gives 0.
     ObjectEnd = 50,
-    /// `(h: vcpu READ, pointer to FieldValues, count <= 256)` fills in their values, to find out
-    /// why the CPU has refused to enter the guest. Gives how many there are: all, on VT-x; on
+    /// `(h: vcpu READ and GRANT, pointer to FieldValues, count <= 256)` fills in their values, ring
+    /// 0's among them, to find out why the CPU has refused to enter the guest. Gives how many there are: all, on VT-x; on
     /// AMD-V none, and all values are 0.
     VcpuFields = 51,
 }
