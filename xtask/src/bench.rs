@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::machine::{Machine, MachineArgs};
 use crate::manifest::{self, Source};
 use crate::recipe::{Repeat, Wishes};
-use crate::session::{Listener, Next};
+use crate::session::Silent;
 use crate::transcript::{Keep, Transcript};
 use crate::{paths, say, table};
 
@@ -247,20 +247,6 @@ fn check(rows: &[Row]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::Run(format!("over the bar: {}", over.join(", "))).into())
-}
-
-/// Only listens.
-struct Silent(Transcript);
-
-impl Listener for Silent {
-    fn hear(&mut self, bytes: &[u8]) -> Next {
-        self.0.push(bytes, |_| {});
-        if self.0.is_over() {
-            Next::Over
-        } else {
-            Next::GoOn
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::machine::{Machine, MachineArgs};
 use crate::manifest::{self, Source};
 use crate::recipe::{Repeat, Wishes};
-use crate::session::{Listener, Next};
+use crate::session::Silent;
 use crate::transcript::{Keep, Transcript};
 use crate::{bare, command, paths, say};
 
@@ -137,20 +137,6 @@ fn address(text: &str, key: &str) -> Option<u64> {
     let digits = text.strip_prefix(key)?.strip_prefix("0x")?;
     let number = digits.split_ascii_whitespace().next()?;
     u64::from_str_radix(number, 16).ok()
-}
-
-/// Only listens.
-struct Silent(Transcript);
-
-impl Listener for Silent {
-    fn hear(&mut self, bytes: &[u8]) -> Next {
-        self.0.push(bytes, |_| {});
-        if self.0.is_over() {
-            Next::Over
-        } else {
-            Next::GoOn
-        }
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::leash::Leashed;
 use crate::recipe::Filling;
 use crate::signals;
 use crate::terminal::Keyboard;
+use crate::transcript::Transcript;
 
 /// How long the engine may take to connect its serial line.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -48,6 +49,21 @@ pub enum Next {
 pub trait Listener {
     /// Takes some bytes.
     fn hear(&mut self, bytes: &[u8]) -> Next;
+}
+
+/// Keeps what it hears, and shows nothing.
+#[derive(Debug)]
+pub struct Silent(pub Transcript);
+
+impl Listener for Silent {
+    fn hear(&mut self, bytes: &[u8]) -> Next {
+        self.0.push(bytes, |_| {});
+        if self.0.is_over() {
+            Next::Over
+        } else {
+            Next::GoOn
+        }
+    }
 }
 
 /// How a run came to its end.

@@ -26,8 +26,21 @@ impl Machine {
         if count > MOST {
             return Err(Refused::BadArgument);
         }
-        // Another one's VMCS may have to be the current one for this.
-        self.take_vcpu_off();
+        let before = self.take_vcpu_off();
+        let found = self.fill_fields(caller, id, (at, count));
+        if let Some(before) = before {
+            self.put_vcpu_on(before);
+        }
+        found
+    }
+
+    /// Fills the fields in, with no vCPU on the CPU: this one's VMCS has to be the current one.
+    fn fill_fields(
+        &mut self,
+        caller: &Caller,
+        id: Id<Vcpu>,
+        (at, count): (u64, u64),
+    ) -> Result<Outcome, Refused> {
         let mut found = 0;
         for index in 0..count {
             let offset = index * size_of::<FieldValue>() as u64;

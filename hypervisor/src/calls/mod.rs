@@ -52,7 +52,8 @@ impl Machine {
             return Step::Leave(Turn::Ended);
         };
         if component.thread.frame.number() == VCPU_RUN {
-            component.thread.has_called(cpu::tsc::now());
+            // Every exit of the guest notes the time.
+            component.thread.busy_tsc = 0;
             return self.vcpu_run(id);
         }
         self.other_call(id)
@@ -85,7 +86,7 @@ impl Machine {
 
     fn carry_out(&mut self, call: Call, caller: &Caller) -> Result<Outcome, Refused> {
         match call {
-            // Only a number above 2^32 with these low bits comes here: `call` takes the rest.
+            // `call` has taken it: a guest that wakes waits for a short way back.
             Call::VcpuRun => Err(Refused::NoSuchCall),
             Call::Version => Ok(Outcome::Answer(skerry_abi::VERSION)),
             Call::Wait => self.wait(caller),

@@ -19,7 +19,6 @@ impl Machine {
         let word = component.thread.frame.first();
         match self.runnable(id, Handle::from_word(word)) {
             Ok(vcpu) => {
-                self.put_vcpu_on(vcpu);
                 if let Some(component) = self.components.get_mut(id) {
                     component.thread.mode = Mode::Guest(vcpu, word);
                 }

@@ -14,6 +14,7 @@ use skerry_abi::CALL_VECTOR;
 
 use super::{
     gdt::{self, ist},
+    registers::{pop_registers, push_registers},
     ring3, trap,
 };
 
@@ -58,60 +59,24 @@ trap_stubs:
 call_stub:
     push 0
     push {call}
-    push rax
-    push rcx
-    push rdx
-    push rbx
-    push rbp
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+"#,
+    push_registers!(),
+    r#"
     jmp {left}
 
 trap_common:
-    push rax
-    push rcx
-    push rdx
-    push rbx
-    push rbp
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+"#,
+    push_registers!(),
+    r#"
     test byte ptr [rsp + 144], 3
     jnz trap_from_ring3
 trap_in_ring0:
     cld
     mov rdi, rsp
     call {enter}
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    pop rcx
-    pop rax
+"#,
+    pop_registers!(),
+    r#"
     add rsp, 16
     iretq
 

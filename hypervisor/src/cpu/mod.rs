@@ -12,6 +12,7 @@ mod idt;
 pub mod interrupt;
 pub mod msr;
 mod pic;
+mod registers;
 pub mod ring3;
 pub mod stack;
 mod trap;

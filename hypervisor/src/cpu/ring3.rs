@@ -16,6 +16,7 @@ use skerry_abi::{Call, layout};
 
 use super::gdt;
 use super::idt::TrapFrame;
+use super::registers::pop_registers;
 
 /// Where ring 0 was when it entered ring 3.
 static RING0_STACK: AtomicU64 = AtomicU64::new(0);
@@ -136,21 +137,7 @@ unsafe extern "sysv64" fn enter(frame: *mut TrapFrame) {
         "push r15",
         "mov [rip + {stack}], rsp",
         "mov rsp, rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rdi",
-        "pop rsi",
-        "pop rbp",
-        "pop rbx",
-        "pop rdx",
-        "pop rcx",
-        "pop rax",
+        pop_registers!(),
         "add rsp, 16",
         "iretq",
         stack = sym RING0_STACK,

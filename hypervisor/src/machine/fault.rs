@@ -193,8 +193,7 @@ impl Machine {
 }
 
 fn cause_of(at: u64) -> EndCause {
-    let bottom = layout::STACK_TOP - layout::STACK_PAGES * PAGE_BYTES;
-    if (bottom - PAGE_BYTES..bottom).contains(&at) {
+    if (layout::STACK - PAGE_BYTES..layout::STACK).contains(&at) {
         EndCause::StackOverflow
     } else {
         EndCause::BadAccess

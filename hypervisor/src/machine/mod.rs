@@ -125,8 +125,7 @@ impl Machine {
         let root = Component::new(None, ROOT_WEIGHT).map_err(|_| RootError::Memory)?;
         let id = self.components.insert(root).ok_or(RootError::Memory)?;
         self.fill_root(id, &image).map_err(|_| RootError::Memory)?;
-        let rsp = layout::STACK_TOP - 8;
-        self.start_thread(id, image.entry(), rsp, 0)
+        self.start_thread(id, image.entry(), layout::FIRST_RSP, 0)
             .map_err(|_| RootError::Image)
     }
 
@@ -137,9 +136,8 @@ impl Machine {
             self.map(id, memory, segment.at, segment.rights)?;
             self.fill(memory, segment.bytes)?;
         }
-        let stack = layout::STACK_TOP - layout::STACK_PAGES * PAGE_BYTES;
         for (at, pages) in [
-            (stack, layout::STACK_PAGES),
+            (layout::STACK, layout::STACK_PAGES),
             (layout::HEAP, layout::SERVICE_HEAP_PAGES),
         ] {
             let memory = self.new_memory(Memory::own(pages)?)?;

@@ -75,12 +75,13 @@ impl Machine {
         }
     }
 
-    /// Takes the vCPU that is on the CPU off it.
-    pub fn take_vcpu_off(&mut self) {
+    /// Takes the vCPU that is on the CPU off it; which that was.
+    pub fn take_vcpu_off(&mut self) -> Option<Id<Vcpu>> {
         let before = self.loaded.take();
         if let Some(vcpu) = before.and_then(|id| self.vcpus.get_mut(id)) {
             vcpu.hardware.unload();
         }
+        before
     }
 
     /// Nobody can run: the CPU sleeps until a deadline or an interrupt.

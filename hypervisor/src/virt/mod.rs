@@ -7,6 +7,7 @@ mod context;
 mod own_msrs;
 #[cfg(feature = "record")]
 mod record;
+mod registers;
 mod state_page;
 mod svm;
 pub mod tables;

@@ -13,7 +13,6 @@ use std::thread;
 use anyhow::{Context, Result};
 use skerry_manifest::VmManifest;
 
-use super::Silent;
 use super::boot::{LIMIT, userspace_tsc};
 use crate::bundle::Packed;
 use crate::engine::{self, Engine};
@@ -24,7 +23,7 @@ use crate::image::{self, LinuxImage};
 use crate::packages::Need;
 use crate::paths::{self, After};
 use crate::recipe::{Filling, Recipe, Repeat, Wishes};
-use crate::session::{Boot, Ending};
+use crate::session::{Boot, Ending, Silent};
 use crate::transcript::{Keep, Transcript};
 
 /// Where the kernel's first instruction is, and how to learn when it ran

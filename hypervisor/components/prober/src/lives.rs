@@ -14,7 +14,7 @@ use crate::tally::Tally;
 
 /// How long an end may take to be told. It takes microseconds.
 const PATIENCE_TSC: u64 = 1_000_000_000;
-const RSP: u64 = layout::STACK_TOP - 8;
+const RSP: u64 = layout::FIRST_RSP;
 
 /// Tries it all.
 pub fn probe(objects: &Objects, tally: &mut Tally) {

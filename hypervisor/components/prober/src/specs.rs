@@ -98,7 +98,7 @@ const TEXT: Argument = Argument::Input(desk::TEXT, 64);
 
 /// Where a component would be started.
 const RIP: Argument = value(layout::IMAGE);
-const RSP: Argument = value(layout::STACK_TOP - 8);
+const RSP: Argument = value(layout::FIRST_RSP);
 
 /// The calls with something to refuse.
 pub const SPECS: [Spec; 30] = [

@@ -7,7 +7,7 @@
 use crate::object::{Component, Object};
 use crate::scratch::Scratch;
 use alloc::vec::Vec;
-use skerry_abi::layout::{HEAP, MYSELF, STACK_PAGES, STACK_TOP};
+use skerry_abi::layout::{FIRST_RSP, HEAP, MYSELF, STACK, STACK_PAGES};
 use skerry_abi::{ComponentRecord, Handle, MapRequest, Refused, Rights, own};
 use skerry_component::{calls, pages};
 use skerry_component_image::{ComponentImage, ImageError, Segment};
@@ -150,8 +150,7 @@ fn cut<'a>(image: &ComponentImage<'a>, heap_pages: u64) -> (Shared<'a>, Private<
             shared.push(segment);
         }
     }
-    let stack = STACK_TOP.saturating_sub(STACK_PAGES.saturating_mul(PAGE_BYTES));
-    private.push_pages(stack, STACK_PAGES, &[]);
+    private.push_pages(STACK, STACK_PAGES, &[]);
     private.push_pages(HEAP, heap_pages, &[]);
     (shared, private)
 }
@@ -246,8 +245,7 @@ impl Instance {
     /// # Errors
     /// What ring 0 refuses.
     pub fn start(&self, argument: u64) -> Result<(), Refused> {
-        let stack = STACK_TOP.saturating_sub(8);
-        calls::component_start(self.component.handle(), self.entry, stack, argument)
+        calls::component_start(self.component.handle(), self.entry, FIRST_RSP, argument)
     }
 
     /// Maps the first pages of a memory in it.

@@ -30,6 +30,11 @@ pub fn vm_page() -> &'static VmPage {
     shared_at(VM_PAGE)
 }
 
+/// Says what `root` is to know of a VMM's end: the last words of every VMM.
+pub fn say_to_root(text: &str) {
+    vm_page().say(text);
+}
+
 /// A VMM's rings to the console and back.
 #[must_use]
 pub fn console_page() -> &'static ConsolePage {

@@ -8,8 +8,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_abi::layout::{
-    FILES, GUEST_WINDOW, HEAP, IMAGE, MYSELF, STACK_PAGES, STACK_TOP, START_PAGE, STATE_PAGE,
-    USER_END, VM_PAGE, VMM_HEAP_PAGES,
+    FILES, GUEST_WINDOW, HEAP, IMAGE, MYSELF, STACK, STACK_TOP, START_PAGE, STATE_PAGE, USER_END,
+    VM_PAGE, VMM_HEAP_PAGES,
 };
 use skerry_abi::{Call, Handle, ObjectKind, Refused, own};
 use skerry_component::{calls, clock, sabotage};
@@ -186,7 +186,6 @@ fn the_caller_itself(voice: &mut Voice) {
 /// Addresses where ring 0 may write nothing on this component's behalf.
 fn hostile_pointers() -> Vec<u64> {
     let heap_end = HEAP + VMM_HEAP_PAGES * PAGE_BYTES;
-    let stack_start = STACK_TOP - STACK_PAGES * PAGE_BYTES;
     Vec::from([
         0,
         8,
@@ -201,8 +200,8 @@ fn hostile_pointers() -> Vec<u64> {
         HEAP - 8,
         heap_end - 8,
         heap_end,
-        stack_start - PAGE_BYTES,
-        stack_start - 8,
+        STACK - PAGE_BYTES,
+        STACK - 8,
         STACK_TOP - 8,
         STACK_TOP,
         FILES,

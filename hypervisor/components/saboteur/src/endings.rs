@@ -2,9 +2,7 @@
 
 use alloc::vec::Vec;
 use core::hint::black_box;
-use skerry_abi::layout::{
-    GUEST_END, GUEST_WINDOW, HEAP, STACK_PAGES, STACK_TOP, START_PAGE, STATE_PAGE,
-};
+use skerry_abi::layout::{GUEST_END, GUEST_WINDOW, HEAP, STACK, STACK_TOP, START_PAGE, STATE_PAGE};
 use skerry_component::{instruction, sabotage};
 use skerry_words::PAGE_BYTES;
 
@@ -77,7 +75,7 @@ fn address(place: Option<&str>) -> u64 {
         "behind-state" => STATE_PAGE + PAGE_BYTES,
         "below-heap" => HEAP - 8,
         "above-stack" => STACK_TOP,
-        "guard" => STACK_TOP - STACK_PAGES * PAGE_BYTES - 8,
+        "guard" => STACK - 8,
         "hole" => GUEST_WINDOW + 0xa_0000,
         "behind-window" => GUEST_WINDOW + GUEST_END,
         "noncanonical" => 1 << 63,

@@ -25,11 +25,7 @@ use voice::Voice;
 component! {
     main: run,
     heap_pages: layout::VMM_HEAP_PAGES,
-    last_words: say,
-}
-
-fn say(text: &str) {
-    pages::vm_page().say(text);
+    last_words: pages::say_to_root,
 }
 
 fn run() -> ! {

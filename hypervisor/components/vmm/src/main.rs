@@ -20,11 +20,7 @@ use vmm::{Monitor, Ring0, Run, load, start};
 component! {
     main: run,
     heap_pages: layout::VMM_HEAP_PAGES,
-    last_words: say,
-}
-
-fn say(text: &str) {
-    pages::vm_page().say(text);
+    last_words: pages::say_to_root,
 }
 
 /// One life of the VM.

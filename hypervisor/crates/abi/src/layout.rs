@@ -19,10 +19,14 @@ pub const HEAP: u64 = 0x1000_0000;
 pub const VMM_HEAP_PAGES: u64 = 256;
 /// The heap of `root` and of the console, in pages.
 pub const SERVICE_HEAP_PAGES: u64 = 1024;
-/// The end of the stack; RSP at the start is 8 bytes below a multiple of 16 below it.
+/// The end of the stack.
 pub const STACK_TOP: u64 = 0x2000_0000;
 /// The pages of a stack; the page below is never mapped.
 pub const STACK_PAGES: u64 = 16;
+/// Where the stack begins, behind its guard.
+pub const STACK: u64 = STACK_TOP.wrapping_sub(STACK_PAGES.wrapping_mul(4096));
+/// RSP at the start: as behind a call, since 16-byte alignment is counted from there.
+pub const FIRST_RSP: u64 = STACK_TOP.wrapping_sub(8);
 /// The `StartPage`, read only; its address is also in RDI at the start.
 pub const START_PAGE: u64 = 0x3000_0000;
 /// A vCPU's state page (`GuestState`), where [`crate::Call::VcpuCreate`] maps it.
