@@ -1,6 +1,6 @@
 //! Calls about vCPUs and the machine as a whole: what they are, what they cost, the end.
 
-use super::{Caller, Outcome};
+use super::{Caller, Outcome, nth};
 use crate::machine::Machine;
 use crate::object::Target;
 use crate::object::vcpu::Vcpu;
@@ -43,8 +43,7 @@ impl Machine {
     ) -> Result<Outcome, Refused> {
         let mut found = 0;
         for index in 0..count {
-            let offset = index * size_of::<FieldValue>() as u64;
-            let at = at.checked_add(offset).ok_or(Refused::BadAddress)?;
+            let at = nth::<FieldValue>(at, index)?;
             let mut field: FieldValue = self.ask(caller, at)?;
             let vcpu = self.vcpus.get_mut(id).ok_or(Refused::Revoked)?;
             let value = vcpu.hardware.field(field.name);
@@ -56,10 +55,7 @@ impl Machine {
     }
 
     fn vcpu_to_read(&self, caller: &Caller, rights: Rights) -> Result<Id<Vcpu>, Refused> {
-        let id = self.find(caller, 0, rights, |target| match target {
-            Target::Vcpu(id) => Some(id),
-            _ => None,
-        })?;
+        let id = self.find(caller, 0, rights, Target::vcpu)?;
         self.vcpus.get(id).ok_or(Refused::Revoked)?;
         Ok(id)
     }
@@ -79,9 +75,7 @@ impl Machine {
         let mut writes = [OffWrite::default(); power::MOST_WRITES];
         let count = count as usize;
         for (index, write) in (0..).zip(&mut writes[..count]) {
-            let offset = index * size_of::<OffWrite>() as u64;
-            let at = at.checked_add(offset).ok_or(Refused::BadAddress)?;
-            *write = self.ask(caller, at)?;
+            *write = self.ask_nth(caller, at, index)?;
             if !matches!(write.width_bytes, 1 | 2 | 4) {
                 return Err(Refused::BadArgument);
             }

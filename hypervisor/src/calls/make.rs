@@ -65,9 +65,7 @@ impl Machine {
         let wanted = count.and_then(|count| ranges.get_mut(..count));
         let wanted = wanted.ok_or(Refused::BadArgument)?;
         for (index, range) in (0..).zip(&mut *wanted) {
-            let offset = index * size_of::<GuestRange>() as u64;
-            let at = at.checked_add(offset).ok_or(Refused::BadAddress)?;
-            *range = self.ask(caller, at)?;
+            *range = self.ask_nth(caller, at, index)?;
         }
         let guest = Guest::new(&self.backend, wanted, largest_bytes)?;
         let id = self.guests.insert(guest).ok_or(Refused::Exhausted)?;

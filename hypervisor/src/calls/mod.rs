@@ -228,6 +228,11 @@ impl Machine {
         self.copy_in(caller.id, at, record.bytes_mut())?;
         Ok(record)
     }
+
+    /// The same, of the record with this index of those in a row from `at` on.
+    fn ask_nth<T: Plain>(&mut self, caller: &Caller, at: u64, index: u64) -> Result<T, Refused> {
+        self.ask(caller, nth::<T>(at, index)?)
+    }
 }
 
 /// Writes a result to the caller's registers.
@@ -238,6 +243,12 @@ fn answer(frame: &mut UserFrame, outcome: Result<Outcome, Refused>) {
         Ok(Outcome::Leave(_)) => {}
         Err(refusal) => frame.answer(refusal.code()),
     }
+}
+
+/// Where the record with this index is, of those in a row from `at` on.
+fn nth<T>(at: u64, index: u64) -> Result<u64, Refused> {
+    let offset = index * size_of::<T>() as u64;
+    at.checked_add(offset).ok_or(Refused::BadAddress)
 }
 
 /// Whether ring 0's heap has room: no call may make it fail.

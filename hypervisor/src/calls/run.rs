@@ -54,10 +54,7 @@ impl Machine {
 
     /// The caller's own vCPU, by its first argument.
     fn own_vcpu(&mut self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
-        let vcpu = self.find(caller, 0, Rights::RUN, |target| match target {
-            Target::Vcpu(id) => Some(id),
-            _ => None,
-        })?;
+        let vcpu = self.find(caller, 0, Rights::RUN, Target::vcpu)?;
         let owner = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?.component;
         if owner == caller.id {
             Ok(vcpu)

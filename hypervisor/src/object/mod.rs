@@ -38,6 +38,16 @@ pub enum Target {
     Machine,
 }
 
+impl Target {
+    /// The vCPU, if it is one.
+    pub fn vcpu(self) -> Option<Id<Vcpu>> {
+        match self {
+            Self::Vcpu(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// A range of I/O ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
