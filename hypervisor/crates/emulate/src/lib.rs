@@ -27,6 +27,7 @@ mod alu;
 mod cursor;
 mod decode;
 mod fetch;
+mod glance;
 mod instruction;
 mod iteration;
 mod measure;
@@ -45,6 +46,7 @@ mod string;
 mod string_io;
 
 pub use fetch::{Bytes, fetch};
+pub use glance::Glance;
 pub use measure::{Measured, measure, plain_length};
 pub use mmio::{Emulator, mmio};
 pub use paging::translate;

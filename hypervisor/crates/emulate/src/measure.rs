@@ -8,12 +8,13 @@ use crate::address::MemoryOperand;
 use crate::cursor::Cursor;
 use crate::decode::DecodeError;
 use crate::fetch::{Bytes, fetch_from, joined};
+use crate::glance::Glance;
 use crate::place::Translations;
 use crate::prefix::Prefixes;
-use crate::{mode, paging, register, segment, string_io};
+use crate::{mode, register, segment, string_io};
 use skerry_verdict::{Fault, GuestMemory};
 use skerry_words::{
-    Access, CrAccess, CrOperation, Direction, GuestState, Gva, PAGE_BYTES, PortAccess, Segment,
+    Access, CrAccess, CrOperation, Direction, GuestState, PAGE_BYTES, PortAccess, Segment,
     StringIo, VmExit, Width,
 };
 
@@ -28,12 +29,13 @@ pub struct Measured {
 
 /// The length of the instruction at RIP that exited as `exit`, if it is one of the frequent
 /// ones without a prefix, in 64-bit code and not at the end of its page; `None` sends to
-/// [`measure`].
+/// [`measure`]. `last` remembers the page, and starts as its default.
 #[inline(always)]
 pub fn plain_length(
     exit: &VmExit,
     state: &GuestState,
     memory: &mut impl GuestMemory,
+    last: &mut Glance,
 ) -> Option<u32> {
     /// The last place of eight bytes in a page.
     const WHOLE: u64 = PAGE_BYTES - 8;
@@ -69,7 +71,7 @@ pub fn plain_length(
     if !mode::is_64_bit(state) {
         return None;
     }
-    let at = paging::glance_at_code(state, memory, Gva(state.rip))?;
+    let at = last.code(state, memory)?;
     (memory.word(at)? & mask == opcode && at.page_offset() <= WHOLE).then_some(length)
 }
 

@@ -75,6 +75,17 @@ pub(crate) fn glance_at_code(
     memory: &mut impl GuestMemory,
     gva: Gva,
 ) -> Option<Gpa> {
+    follow_to_code(state, memory, gva, &mut ())
+}
+
+/// The same, telling each entry on the way.
+#[inline(always)]
+pub(crate) fn follow_to_code(
+    state: &GuestState,
+    memory: &mut impl GuestMemory,
+    gva: Gva,
+    steps: &mut impl Steps,
+) -> Option<Gpa> {
     const USABLE: u64 = PRESENT | ACCESSED;
     const CHECKED: u64 = USABLE | PAGE | NO_EXECUTE | BEYOND_PHYSICAL;
     if state.efer & EFER_LMA == 0 || state.cr4 & CR4_LA57 != 0 {
@@ -82,7 +93,9 @@ pub(crate) fn glance_at_code(
     }
     let (mut table, mut all) = (state.cr3 & ADDRESS, u64::MAX);
     for shift in [39u32, 30, 21, 12] {
-        let entry = memory.word(Gpa(table | ((gva.0 >> shift.wrapping_sub(3)) & 0xff8)))?;
+        let at = Gpa(table | ((gva.0 >> shift.wrapping_sub(3)) & 0xff8));
+        let entry = memory.word(at)?;
+        steps.take(at, entry);
         all &= entry;
         let found = entry & CHECKED;
         if shift == 12 || found != USABLE {
@@ -95,6 +108,48 @@ pub(crate) fn glance_at_code(
         table = entry & ADDRESS;
     }
     None
+}
+
+/// Who wants to know the entries of a walk.
+pub(crate) trait Steps {
+    /// The entry at this address.
+    fn take(&mut self, at: Gpa, entry: u64);
+}
+
+impl Steps for () {
+    fn take(&mut self, _: Gpa, _: u64) {}
+}
+
+/// The entries of one walk, at most four.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trail {
+    first: [(Gpa, u64); 3],
+    /// The fourth, if the page is a small one.
+    last: Option<(Gpa, u64)>,
+    taken: usize,
+}
+
+impl Trail {
+    /// Whether every entry is what it was.
+    #[inline(always)]
+    pub(crate) fn still_leads(&self, memory: &mut impl GuestMemory) -> bool {
+        let mut is = |(at, entry): (Gpa, u64)| memory.word(at) == Some(entry);
+        let [first, second, third] = self.first;
+        is(first) && is(second) && is(third) && self.last.is_none_or(is)
+    }
+}
+
+impl Steps for Trail {
+    /// A page of 1 GiB has two entries: the second then counts for the third too.
+    fn take(&mut self, at: Gpa, entry: u64) {
+        match self.taken {
+            0 => self.first = [(at, entry); 3],
+            1 => self.first = [self.first[0], (at, entry), (at, entry)],
+            2 => self.first = [self.first[0], self.first[1], (at, entry)],
+            _ => self.last = Some((at, entry)),
+        }
+        self.taken = self.taken.saturating_add(1);
+    }
 }
 
 /// Whether code may be executed that is a user's or not, as `all` entries say.

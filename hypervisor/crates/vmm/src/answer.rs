@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 use skerry_devices::{Platform, PlatformConfig};
-use skerry_emulate::{EmulateError, Emulator};
+use skerry_emulate::{EmulateError, Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{Event, EventKind, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit};
 
@@ -65,6 +65,7 @@ pub struct Vmm {
     halted: bool,
     console: Vec<u8>,
     emulator: Emulator,
+    glance: Glance,
     refusals: Refusals,
     answered: u64,
     interrupts: u64,
@@ -82,6 +83,7 @@ impl Vmm {
             halted: false,
             console: Vec::new(),
             emulator: Emulator::default(),
+            glance: Glance::default(),
             refusals: Refusals::default(),
             answered: 0,
             interrupts: 0,
@@ -154,7 +156,7 @@ impl Vmm {
         self.answered = self.answered.wrapping_add(1);
         // An access to memory is looked at by the emulator anyway.
         if state.instruction_bytes == 0 && !matches!(exit, VmExit::Memory(_)) {
-            match skerry_emulate::plain_length(exit, state, memory) {
+            match skerry_emulate::plain_length(exit, state, memory, &mut self.glance) {
                 Some(bytes) => state.instruction_bytes = bytes,
                 None => return self.answer_untold(*exit, state, memory, now),
             }

@@ -191,13 +191,7 @@ impl CpuidTable {
     #[inline]
     #[must_use]
     pub fn look_up(&self, leaf: u32, subleaf: u32, cr4: u64, xcr0: u64) -> CpuidRegisters {
-        let table = match leaf >> 28 {
-            0 => self.basic.get(leaf as usize),
-            4 => self.hypervisor.get((leaf & 0x0fff_ffff) as usize),
-            8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
-            _ => None,
-        };
-        let Some(registers) = table.copied() else {
+        let Some(registers) = self.entry(leaf).copied() else {
             return self.out_of_range();
         };
         match leaf {
@@ -243,13 +237,40 @@ impl CpuidTable {
     pub fn answer(&self, state: &mut GuestState) {
         let leaf = state.get(Gpr::Rax) as u32;
         let subleaf = state.get(Gpr::Rcx) as u32;
-        let registers = self.look_up(leaf, subleaf, state.cr4, state.xcr0);
-        state.set(Gpr::Rax, u64::from(registers.eax));
-        state.set(Gpr::Rbx, u64::from(registers.ebx));
-        state.set(Gpr::Rcx, u64::from(registers.ecx));
-        state.set(Gpr::Rdx, u64::from(registers.edx));
+        match self.plain(leaf) {
+            Some(registers) => put(state, registers),
+            None => put(state, &self.look_up(leaf, subleaf, state.cr4, state.xcr0)),
+        }
         state.advance();
     }
+
+    /// The table's entry for a leaf.
+    #[inline(always)]
+    fn entry(&self, leaf: u32) -> Option<&CpuidRegisters> {
+        match leaf >> 28 {
+            0 => self.basic.get(leaf as usize),
+            4 => self.hypervisor.get((leaf & 0x0fff_ffff) as usize),
+            8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
+            _ => None,
+        }
+    }
+
+    /// The entry of a leaf that is the same whatever the subleaf and the guest's state.
+    #[inline(always)]
+    fn plain(&self, leaf: u32) -> Option<&CpuidRegisters> {
+        match leaf {
+            1 | 4 | 7 | XSTATE_LEAF => None,
+            _ => self.entry(leaf),
+        }
+    }
+}
+
+#[inline(always)]
+fn put(state: &mut GuestState, registers: &CpuidRegisters) {
+    state.set(Gpr::Rax, u64::from(registers.eax));
+    state.set(Gpr::Rbx, u64::from(registers.ebx));
+    state.set(Gpr::Rcx, u64::from(registers.ecx));
+    state.set(Gpr::Rdx, u64::from(registers.edx));
 }
 
 fn with_osxsave(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {

@@ -286,7 +286,7 @@ impl Vcpu {
         let state = &mut *self.state;
         vmcb.fill(state, svm::groups(&exit, features));
         state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);
-        if state.get(Gpr::Rax) as u32 == EXTENDED_STATE_LEAF || !is_instruction(&exit) {
+        if !is_instruction(&exit) || is_extended_state_query(&exit, state) {
             self.after_rare(&exit);
         }
         exit
@@ -334,6 +334,12 @@ impl Vcpu {
             log::error!("  {failure}");
         }
     }
+}
+
+/// Whether the answer depends on XCR0, of which CPUs without the XSETBV intercept do not tell.
+#[inline(always)]
+fn is_extended_state_query(exit: &VmExit, state: &GuestState) -> bool {
+    matches!(exit, VmExit::Cpuid) && state.get(Gpr::Rax) as u32 == EXTENDED_STATE_LEAF
 }
 
 fn physical_bits() -> u32 {

@@ -84,7 +84,7 @@ fn paged(bits: u64, code: &[u8]) -> (GuestState, Code) {
 fn the_plain_ones_are_known_at_a_glance_and_only_they() {
     let glance = |exit, code: &[u8]| {
         let (state, mut memory) = paged(0xa3, code);
-        plain_length(&exit, &state, &mut memory)
+        plain_length(&exit, &state, &mut memory, &mut Glance::default())
     };
     assert_eq!(glance(VmExit::Cpuid, &[0x0f, 0xa2]), Some(2));
     assert_eq!(glance(VmExit::Hypercall, &[0x0f, 0x01, 0xd9]), Some(3));
@@ -95,12 +95,40 @@ fn the_plain_ones_are_known_at_a_glance_and_only_they() {
 }
 
 #[test]
+fn what_a_glance_remembers_holds_only_while_the_tables_say_so() {
+    let (mut state, mut memory) = paged(0xa3, &[0x0f, 0xa2]);
+    let mut last = Glance::default();
+    let mut known = |state: &GuestState, memory: &mut Code| {
+        plain_length(&VmExit::Cpuid, state, memory, &mut last)
+    };
+    assert_eq!(known(&state, &mut memory), Some(2));
+    assert_eq!(known(&state, &mut memory), Some(2));
+    // The guest takes the page away, then maps it so that no user may execute it.
+    for (at, entry) in [(0x3000, 0xa2), (0x3000, 0xa3 | 1 << 63), (0x1000, 0x2026)] {
+        let before: [u8; 8] = memory.0[at..at + 8].try_into().unwrap();
+        memory.0[at..at + 8].copy_from_slice(&u64::to_le_bytes(entry));
+        assert_eq!(known(&state, &mut memory), None, "{at:#x} {entry:#x}");
+        memory.0[at..at + 8].copy_from_slice(&before);
+        assert_eq!(known(&state, &mut memory), Some(2));
+    }
+    state.cpl = 3;
+    assert_eq!(known(&state, &mut memory), None, "a page of the system's");
+    state.cpl = 0;
+    state.rip = 0x5000;
+    assert_eq!(known(&state, &mut memory), None, "another page");
+    state.rip = 0x4000;
+    state.cr3 = 0x3000;
+    memory.0[0x3000..0x3008].copy_from_slice(&[0; 8]);
+    assert_eq!(known(&state, &mut memory), None, "other tables");
+}
+
+#[test]
 fn a_glance_knows_no_code_that_a_walk_would_treat_otherwise() {
     let glance = |bits, cpl, cr4| {
         let (mut state, mut memory) = paged(bits, &[0x0f, 0xa2]);
         state.cpl = cpl;
         state.cr4 |= cr4;
-        plain_length(&VmExit::Cpuid, &state, &mut memory)
+        plain_length(&VmExit::Cpuid, &state, &mut memory, &mut Glance::default())
     };
     // Not present, not accessed, reserved bits, no execute.
     for bits in [0xa2, 0x83, 0x2_00a3, 1 << 51 | 0xa3, 1 << 63 | 0xa3] {

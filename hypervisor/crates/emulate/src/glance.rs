@@ -1,0 +1,91 @@
+//! The page on which the last plain instruction was, and how one got there.
+//!
+//! Owns a memory of one walk through the guest's page tables. It is no TLB: before each use every entry
+//! of that walk is read again, so that what a guest has changed is seen at once. Does not own
+//! the walk (`paging`). Used by [`crate::plain_length`].
+
+use crate::paging::{self, Trail};
+use skerry_verdict::GuestMemory;
+use skerry_words::{GuestState, Gpa, Gva, PAGE_BYTES};
+
+/// Where code was found last. Starts as its default, which remembers nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Glance {
+    key: Key,
+    /// The page that was found there.
+    page: u64,
+    trail: Trail,
+}
+
+/// All that a walk depends on but the entries. The default is that of no guest, whose page of
+/// RIP ends in zeros.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    rip_page: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+    cpl: u32,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            rip_page: u64::MAX,
+            cr3: 0,
+            cr4: 0,
+            efer: 0,
+            cpl: 0,
+        }
+    }
+}
+
+impl Key {
+    #[inline(always)]
+    fn new(state: &GuestState) -> Self {
+        Self {
+            rip_page: state.rip & !(PAGE_BYTES - 1),
+            cr3: state.cr3,
+            cr4: state.cr4,
+            efer: state.efer,
+            cpl: state.cpl,
+        }
+    }
+
+    /// By one branch.
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let differing = (self.rip_page ^ other.rip_page)
+            | (self.cr3 ^ other.cr3)
+            | (self.cr4 ^ other.cr4)
+            | (self.efer ^ other.efer)
+            | u64::from(self.cpl ^ other.cpl);
+        differing == 0
+    }
+}
+
+impl Glance {
+    /// Where the code at RIP lies, if that can be told at a glance.
+    #[inline(always)]
+    pub(crate) fn code(
+        &mut self,
+        state: &GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Option<Gpa> {
+        let key = Key::new(state);
+        if !self.key.is(&key) || !self.trail.still_leads(memory) {
+            self.look(key, state, memory)?;
+        }
+        Some(Gpa(self.page | state.rip & (PAGE_BYTES - 1)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look(&mut self, key: Key, state: &GuestState, memory: &mut impl GuestMemory) -> Option<()> {
+        self.key = Key::default();
+        let mut trail = Trail::default();
+        let at = paging::follow_to_code(state, memory, Gva(state.rip), &mut trail)?;
+        (self.key, self.page, self.trail) = (key, at.0 & !(PAGE_BYTES - 1), trail);
+        Some(())
+    }
+}
