@@ -6,7 +6,7 @@
 
 use crate::paging::{self, Trail};
 use skerry_verdict::GuestMemory;
-use skerry_words::{GuestState, Gpa, Gva, PAGE_BYTES};
+use skerry_words::{Gpa, GuestState, Gva, PAGE_BYTES};
 
 /// Where code was found last. Starts as its default, which remembers nothing.
 #[derive(Clone, Debug, Default)]

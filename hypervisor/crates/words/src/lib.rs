@@ -18,12 +18,14 @@
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 mod address;
+mod apic_page;
 mod event;
 mod exit;
 mod exit_words;
 mod state;
 
 pub use address::{Gpa, GuestFrame, Gva, HostFrame, Hpa, MsrIndex, PAGE_BYTES, Port, Tsc, Vector};
+pub use apic_page::ApicPage;
 pub use event::{Event, EventKind, EventWord};
 pub use exit::{
     Access, CrAccess, CrOperation, Direction, EXIT_KINDS, ExitKind, MemoryAccess, PortAccess,
