@@ -65,11 +65,11 @@ pub fn modules<'a>(start: &'a StartPage, file: impl Fn(u64, u64) -> &'a [u8]) ->
 
 /// What is to be started, with these [`modules`]. `file` gives the bytes of a file by place
 /// and length.
-pub fn request<'a>(
-    start: &'a StartPage,
-    modules: &'a [Module<'a>],
-    file: impl Fn(u64, u64) -> &'a [u8],
-) -> Request<'a> {
+pub fn request<'m, 'f: 'm>(
+    start: &'f StartPage,
+    modules: &'m [Module<'f>],
+    file: impl Fn(u64, u64) -> &'f [u8],
+) -> Request<'m> {
     Request {
         image: file(start.kernel_at, start.kernel_bytes),
         kind: image_kind(start.kind),
