@@ -85,7 +85,8 @@ impl Machine {
 }
 
 /// Guest, VMM, guest, VMM: as long as the VMM's next call is the same again, nothing that was
-/// checked for the first one can have changed.
+/// checked for the first one can have changed. Throughout, the timer is armed for the end of the
+/// slice at the latest.
 #[inline(always)]
 fn alternate(
     thread: &mut Thread,
@@ -95,6 +96,7 @@ fn alternate(
     slice_end: Tsc,
 ) -> Left {
     const CALL: u64 = CALL_VECTOR as u64;
+    cpu::apic::interrupt_by(slice_end);
     loop {
         match enter_once(thread, vcpu, guest, slice_end) {
             After::Enter => {}
@@ -102,7 +104,6 @@ fn alternate(
             After::OutOfMemory => return Left::OutOfMemory,
             After::Hand => {
                 thread.frame.answer(RunEnd::Exit as u64);
-                cpu::apic::interrupt_by(slice_end);
                 let vector = thread.frame.enter();
                 if vector != CALL || !thread.frame.is_run_of(handle) {
                     return Left::Ring3(vector);
@@ -133,6 +134,8 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
         VmExit::HostInterrupt(vector) => {
             if let Some(vector) = vector {
                 cpu::interrupt::dispatch(vector);
+                // It may have been the timer's.
+                cpu::apic::interrupt_by(slice_end);
             }
             if now >= slice_end || cpu::interrupt::lines_wait() {
                 return After::Preempt;

@@ -104,13 +104,11 @@ impl GuestMemory for GuestWindow {
 
     #[inline(always)]
     fn word(&mut self, at: Gpa) -> Option<u64> {
-        let from = if at.0.wrapping_sub(self.main.start) < self.last_word {
-            GUEST_WINDOW.wrapping_add(at.0)
-        } else {
-            self.locate(at, WORD_BYTES).ok()?
-        };
+        if at.0.wrapping_sub(self.main.start) >= self.last_word {
+            self.locate(at, WORD_BYTES).ok()?;
+        }
         // SAFETY: as above.
-        Some(unsafe { load(from) })
+        Some(unsafe { load(GUEST_WINDOW, at.0) })
     }
 
     #[inline]
@@ -122,25 +120,26 @@ impl GuestMemory for GuestWindow {
     }
 }
 
-/// Loads the eight bytes at `from`, aligned or not.
+/// Loads the eight bytes at `offset` from `base`, aligned or not. The CPU adds the two.
 ///
 /// # Safety
 /// They are guest memory.
 #[inline(always)]
-unsafe fn load(from: u64) -> u64 {
+unsafe fn load(base: u64, offset: u64) -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
         let word;
         // SAFETY: the caller's promise; a load changes nothing.
         unsafe {
-            core::arch::asm!("mov {word}, [{from}]", from = in(reg) from, word = out(reg) word,
+            core::arch::asm!("mov {word}, [{base} + {offset}]",
+                base = in(reg) base, offset = in(reg) offset, word = out(reg) word,
                 options(nostack, readonly, preserves_flags));
         }
         word
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let _ = from;
+        let _ = (base, offset);
         0
     }
 }
@@ -233,7 +232,7 @@ mod tests {
             assert!(target[bytes..].iter().all(|byte| *byte == 0));
         }
         // SAFETY: eight bytes of the buffer.
-        let word = unsafe { load(source.as_ptr() as u64 + 3) };
+        let word = unsafe { load(source.as_ptr() as u64, 3) };
         assert_eq!(word, 0x0b0a_0908_0706_0504);
     }
 }

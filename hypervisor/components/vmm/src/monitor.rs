@@ -124,15 +124,31 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         let now = self.ring0.now();
         let state = self.ring0.state();
         let resume = self.vmm.answer(exit, state, &mut self.memory, now);
+        if resume != Resume::Enter {
+            return self.leave(resume, now);
+        }
         if !self.vmm.console().is_empty() {
             self.pass_output(now);
         }
         let attend_at = self.console.attend_at();
         if now >= attend_at {
-            return not_enter(self.attend(resume, now));
+            return not_enter(self.attend(Resume::Enter, now));
         }
         let state = self.ring0.state();
         state.deadline = state.deadline.min(attend_at);
+        None
+    }
+
+    /// The guest is not to be run at once. Apart, so that the frequent answer is no value that
+    /// would have to be carried around.
+    #[cold]
+    #[inline(never)]
+    fn leave(&mut self, resume: Resume, now: Tsc) -> Option<Resume> {
+        self.pass_output(now);
+        if now >= self.console.attend_at() {
+            return not_enter(self.attend(resume, now));
+        }
+        self.bound_deadline();
         not_enter(resume)
     }
 
@@ -218,8 +234,7 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     }
 }
 
-/// What to do next, if not to run the guest again. Said so, the frequent answer is no value that
-/// would have to be carried around.
+/// What to do next, if not to run the guest again.
 #[inline(always)]
 fn not_enter(resume: Resume) -> Option<Resume> {
     match resume {

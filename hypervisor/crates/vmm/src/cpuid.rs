@@ -247,8 +247,11 @@ impl CpuidTable {
     /// The table's entry for a leaf.
     #[inline(always)]
     fn entry(&self, leaf: u32) -> Option<&CpuidRegisters> {
+        // The most frequent first.
+        if let Some(registers) = self.basic.get(leaf as usize) {
+            return Some(registers);
+        }
         match leaf >> 28 {
-            0 => self.basic.get(leaf as usize),
             4 => self.hypervisor.get((leaf & 0x0fff_ffff) as usize),
             8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
             _ => None,

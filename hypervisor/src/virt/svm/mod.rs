@@ -175,7 +175,7 @@ impl Vcpu {
         }
         // SAFETY: guest fields are checked by the CPU on entry.
         unsafe { self.vmcb.write_back(&mut self.state) };
-        if dirty.intersects(JUDGED) {
+        if dirty != StateGroups::INSTRUCTION && dirty.intersects(JUDGED) {
             self.judge();
         }
     }
