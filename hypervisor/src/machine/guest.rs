@@ -49,6 +49,7 @@ impl Machine {
         (vcpu_id, handle): (Id<Vcpu>, u64),
         slice_end: Tsc,
     ) -> Step {
+        self.put_vcpu_on(vcpu_id);
         let (Some(component), Some(vcpu)) =
             (self.components.get_mut(id), self.vcpus.get_mut(vcpu_id))
         else {
@@ -57,6 +58,7 @@ impl Machine {
         let Some(guest) = self.guests.get_mut(vcpu.guest) else {
             return Step::Leave(Turn::Ended);
         };
+        component.vcpu = Some(vcpu_id);
         if component.thread.pending != 0 {
             let bits = component.thread.take_pending();
             let frame = &mut component.thread.frame;
@@ -86,8 +88,8 @@ impl Machine {
 
 /// Guest, VMM, guest, VMM: as long as the VMM's next call is the same again, nothing that was
 /// checked for the first one can have changed. Throughout, the timer is armed for the end of the
-/// slice at the latest.
-#[inline(always)]
+/// slice at the latest. A function of its own, so that all it needs fits into registers.
+#[inline(never)]
 fn alternate(
     thread: &mut Thread,
     vcpu: &mut Vcpu,

@@ -32,7 +32,7 @@ fn run() -> ! {
         start.version
     );
     let mut ring0 = Calls {
-        state: StatePage::take().expect("the state page is taken once, here"),
+        state: StatePage::take(0).expect("the state page is taken once, here"),
     };
     let vmm = Vmm::new(start::vmm_config(start, &mut leaf), clock::now());
     let mut window = GuestWindow::new(skerry_load::layout::ram(start.memory_bytes));
@@ -70,6 +70,7 @@ fn load_guest(
     };
     load::apply(&plan, window, alive).map_err(Failure::Memory)?;
     **state = (*plan.entry).clone();
+    state.tsc_offset = clock::now().0.wrapping_neg();
     state.dirty = StateGroups::all();
     granted("vcpu_reset", calls::vcpu_reset(own::VCPU, state));
     Ok(())

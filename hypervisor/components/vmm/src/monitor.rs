@@ -144,11 +144,12 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     #[cold]
     #[inline(never)]
     fn leave(&mut self, resume: Resume, now: Tsc) -> Option<Resume> {
-        self.pass_output(now);
+        if !self.vmm.console().is_empty() {
+            self.pass_output(now);
+        }
         if now >= self.console.attend_at() {
             return not_enter(self.attend(resume, now));
         }
-        self.bound_deadline();
         not_enter(resume)
     }
 

@@ -238,7 +238,9 @@ impl Vmm {
             | VmExit::TripleFault
             | VmExit::Init
             | VmExit::EntryFailed(_)
-            | VmExit::Unknown(_) => self.answer_rare(*exit, state, memory, now),
+            | VmExit::Unknown(_)
+            | VmExit::ApicWrite(_)
+            | VmExit::ApicEnd(_) => self.answer_rare(*exit, state, memory, now),
         };
         match resume {
             Resume::Enter | Resume::Halt => self.settle(state, now),
@@ -281,8 +283,8 @@ impl Vmm {
             VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Memory(_) => {
                 Resume::Enter
             }
-            VmExit::Rdmsr => self.msr_answered(msr::read(state), state),
-            VmExit::Wrmsr => self.msr_answered(msr::write(state), state),
+            VmExit::Rdmsr => self.msr_answered(msr::read(state, now), state),
+            VmExit::Wrmsr => self.msr_answered(msr::write(state, now), state),
             VmExit::Cr(access) => {
                 let mut rules = ControlRules {
                     cr4: self.permitted_cr4,
@@ -327,7 +329,9 @@ impl Vmm {
             | VmExit::NmiWindow
             | VmExit::HostInterrupt(_)
             | VmExit::HostNmi
-            | VmExit::Init => Resume::Enter,
+            | VmExit::Init
+            | VmExit::ApicWrite(_)
+            | VmExit::ApicEnd(_) => Resume::Enter,
             VmExit::TripleFault => Resume::Stop(StopReason::TripleFault),
             VmExit::EntryFailed(code) => Resume::Stop(StopReason::EntryFailed(code)),
             // Ring 0 asks for neither; if the CPU exits all the same, nobody has an answer.

@@ -16,7 +16,7 @@
 //! `[SDM 4, "Architectural MSRs", ed. 085]`
 
 use skerry_verdict::{Fault, Registers};
-use skerry_words::{Gpr, GuestState, MsrIndex, StateGroups};
+use skerry_words::{Gpr, GuestState, MsrIndex, StateGroups, Tsc};
 
 use crate::control::checked_efer;
 
@@ -35,9 +35,9 @@ const FEATURE_CONTROL_LOCKED: u64 = 1;
 const REFUSED: Fault = Fault::GeneralProtection(0);
 
 /// Answers RDMSR.
-pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
+pub(crate) fn read(state: &mut GuestState, now: Tsc) -> Result<(), Fault> {
     let value = match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
-        TIME_STAMP_COUNTER => state.tsc,
+        TIME_STAMP_COUNTER => now.0.wrapping_add(state.tsc_offset),
         PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING => 0,
         FEATURE_CONTROL => FEATURE_CONTROL_LOCKED,
         MISC_ENABLE => MISC_ENABLE_VALUE,
@@ -51,11 +51,11 @@ pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
 }
 
 /// Answers WRMSR.
-pub(crate) fn write(state: &mut GuestState) -> Result<(), Fault> {
+pub(crate) fn write(state: &mut GuestState, now: Tsc) -> Result<(), Fault> {
     let value = (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32);
     match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
         TIME_STAMP_COUNTER => {
-            state.tsc = value;
+            state.tsc_offset = value.wrapping_sub(now.0);
             state.dirty |= StateGroups::TSC;
         }
         BIOS_SIGN_ID | DEBUGCTL if value == 0 => {}
@@ -73,6 +73,8 @@ pub(crate) fn write(state: &mut GuestState) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Tsc = Tsc(77);
 
     fn at(index: u32, value: u64) -> GuestState {
         let mut state = GuestState::at_reset();
@@ -97,8 +99,8 @@ mod tests {
             0xc001_0015,
         ] {
             let mut state = at(index, 5);
-            assert_eq!(read(&mut state), Err(REFUSED), "{index:#x}");
-            assert_eq!(write(&mut state), Err(REFUSED), "{index:#x}");
+            assert_eq!(read(&mut state, NOW), Err(REFUSED), "{index:#x}");
+            assert_eq!(write(&mut state, NOW), Err(REFUSED), "{index:#x}");
             assert_eq!((state.rip, state.get(Gpr::Rax)), (0xfff0, 5));
         }
     }
@@ -106,8 +108,8 @@ mod tests {
     #[test]
     fn feature_control_reads_locked_and_cannot_be_written() {
         let mut state = at(0x3a, 5);
-        assert_eq!(write(&mut state), Err(REFUSED));
-        assert_eq!(read(&mut state), Ok(()));
+        assert_eq!(write(&mut state, NOW), Err(REFUSED));
+        assert_eq!(read(&mut state, NOW), Ok(()));
         assert_eq!(
             (state.get(Gpr::Rax), state.get(Gpr::Rdx), state.rip),
             (1, 0, 0xfff2)
@@ -117,17 +119,17 @@ mod tests {
     #[test]
     fn writing_the_counter_asks_ring_0_to_move_the_offset() {
         let mut state = at(0x10, 0x1_0000_0002);
-        assert_eq!(write(&mut state), Ok(()));
-        assert_eq!(state.tsc, 0x1_0000_0002);
+        assert_eq!(write(&mut state, NOW), Ok(()));
+        assert_eq!(state.tsc_offset, 0x1_0000_0002 - NOW.0);
         assert!(state.dirty.contains(StateGroups::TSC));
     }
 
     #[test]
     fn what_can_only_stay_as_it_is_refuses_to_change() {
-        assert_eq!(write(&mut at(0x1a0, MISC_ENABLE_VALUE)), Ok(()));
-        assert_eq!(write(&mut at(0x1a0, 0)), Err(REFUSED));
+        assert_eq!(write(&mut at(0x1a0, MISC_ENABLE_VALUE), NOW), Ok(()));
+        assert_eq!(write(&mut at(0x1a0, 0), NOW), Err(REFUSED));
         assert_eq!(
-            write(&mut at(0x1d9, 1)),
+            write(&mut at(0x1d9, 1), NOW),
             Err(REFUSED),
             "last-branch records"
         );
