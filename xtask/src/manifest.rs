@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use skerry_abi::layout::MOST_VMS;
-use skerry_load::Request;
+use skerry_load::{Module, Request};
 use skerry_manifest::{Manifest, VmManifest};
 
 use crate::failure::Failure;
@@ -232,8 +232,14 @@ fn check_image(
     if let Some(initrd) = &vm.initrd {
         reader.read(initrd, places.of("initrd"), refusals)?;
     }
+    for module in &vm.modules {
+        reader.read(&module.file, places.of("modules"), refusals)?;
+    }
     // Wrong values have their refusal already; the plan would repeat it.
-    let (Some(request), Ok(())) = (request(vm, reader), vm.check()) else {
+    let (Some(modules), Ok(())) = (modules(vm, reader), vm.check()) else {
+        return Ok(());
+    };
+    let Some(request) = request(vm, &modules, reader) else {
         return Ok(());
     };
     if let Err(error) = skerry_load::plan(&request) {
@@ -246,8 +252,23 @@ fn check_image(
     Ok(())
 }
 
+/// The VM's modules, if their files are there.
+fn modules<'a>(vm: &'a VmManifest, reader: &'a Reader) -> Option<Vec<Module<'a>>> {
+    let modules = vm.modules.iter().map(|module| {
+        Some(Module {
+            bytes: reader.bytes(&module.file)?,
+            cmdline: &module.cmdline,
+        })
+    });
+    modules.collect()
+}
+
 /// What is asked of the loader, if the VM's files are there.
-fn request<'a>(vm: &'a VmManifest, reader: &'a Reader) -> Option<Request<'a>> {
+fn request<'a>(
+    vm: &'a VmManifest,
+    modules: &'a [Module<'a>],
+    reader: &'a Reader,
+) -> Option<Request<'a>> {
     let initrd = match &vm.initrd {
         Some(initrd) => Some(reader.bytes(initrd)?),
         None => None,
@@ -257,6 +278,8 @@ fn request<'a>(vm: &'a VmManifest, reader: &'a Reader) -> Option<Request<'a>> {
         kind: vm.kind,
         initrd,
         cmdline: &vm.cmdline,
+        modules,
+        vcpus: vm.vcpus,
         memory_bytes: vm.memory_bytes,
     })
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use skerry_manifest::{ImageKind, OnExit, PageSize};
+use skerry_manifest::{ImageKind, ModuleManifest, OnExit, PageSize};
 use tempfile::TempDir;
 
 /// A folder with one good boot sector, `sector`, and other files on demand.
@@ -68,6 +68,13 @@ fn a_vm_that_leaves_everything_out_has_the_defaults() {
     source.check().unwrap();
 }
 
+fn module(file: &str, cmdline: &str) -> ModuleManifest {
+    ModuleManifest {
+        file: file.into(),
+        cmdline: cmdline.into(),
+    }
+}
+
 #[test]
 fn every_key_reaches_the_manifest() {
     let text = r#"
@@ -78,12 +85,15 @@ memory = 268435456
 kernel = "debian:cloud"
 initrd = "busybox:demo"
 cmdline = "console=ttyS0"
+modules = [{ file = "sector", cmdline = "one" }, { file = "stub:hello-port" }]
+vcpus = 4
 kind = "linux"
 weight = 300
 on_exit = "restart"
 max_restarts = 7
 page_size = "4K"
 mmio_uart = true
+test_devices = true
 rtc = 2000-01-01T00:00:01
 background = true
 monitor = "saboteur"
@@ -96,11 +106,14 @@ monitor = "saboteur"
         kernel: "debian:cloud".into(),
         initrd: Some("busybox:demo".into()),
         cmdline: "console=ttyS0".into(),
+        modules: vec![module("sector", "one"), module("stub:hello-port", "")],
+        vcpus: 4,
         weight: 300,
         on_exit: OnExit::Restart,
         max_restarts: 7,
         page_size: PageSize::Size4K,
         mmio_uart: true,
+        test_devices: true,
         rtc_unix_seconds: 946_684_801,
         background: true,
         monitor: Some("saboteur".into()),
@@ -158,6 +171,17 @@ fn a_value_of_another_type_is_refused_at_its_key() {
         ("rtc = \"noon\"", "\"host\""),
         ("rtc = 12", "\"host\""),
         ("mmio_uart = 1", "boolean"),
+        ("vcpus = -1", "u32"),
+        ("test_devices = 1", "boolean"),
+        ("modules = \"sector\"", "sequence"),
+        (
+            "modules = [{ cmdline = \"x\" }]",
+            "add it to every table of `modules`",
+        ),
+        (
+            "modules = [{ file = \"sector\", text = 1 }]",
+            "unknown key `text`",
+        ),
     ] {
         let key = line.split(' ').next().unwrap();
         let place = format!("my.toml:6:1: vm \"alpha\": key `{key}`: ");
@@ -177,6 +201,25 @@ fn a_command_line_too_long_for_a_vmms_start_page_is_refused() {
     let line = format!("cmdline = \"{}\"", "x".repeat(3073));
     let place = "my.toml:6:1: vm \"alpha\": key `cmdline`: a command line of 3073 bytes";
     assert_one(&Desk::new().refusals(&good_with(&line)), place, "3072");
+}
+
+#[test]
+fn a_number_of_vcpus_outside_1_to_16_is_refused() {
+    for vcpus in [0, 17] {
+        let refusals = Desk::new().refusals(&good_with(&format!("vcpus = {vcpus}")));
+        let place = "my.toml:6:1: vm \"alpha\": key `vcpus`: ";
+        assert_one(&refusals, place, "outside 1 to 16");
+    }
+}
+
+#[test]
+fn too_many_modules_and_modules_that_are_no_files_are_refused_at_their_key() {
+    let place = "my.toml:6:1: vm \"alpha\": key `modules`: ";
+    let nine = ["{ file = \"sector\" }"; 9].join(", ");
+    let refusals = Desk::new().refusals(&good_with(&format!("modules = [{nine}]")));
+    assert_one(&refusals, place, "9 modules; a VM has at most 8");
+    let refusals = Desk::new().refusals(&good_with("modules = [{ file = \"absent\" }]"));
+    assert_one(&refusals, place, "\"absent\": there is no file");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
-use skerry_manifest::{ImageKind, OnExit, PageSize, VmManifest};
+use skerry_manifest::{ImageKind, ModuleManifest, OnExit, PageSize, VmManifest};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
@@ -27,6 +27,9 @@ struct VmText {
     cmdline: String,
     #[serde(default)]
     kind: ImageKind,
+    #[serde(default)]
+    modules: Vec<ModuleText>,
+    vcpus: Option<u32>,
     weight: Option<u32>,
     #[serde(default)]
     on_exit: OnExit,
@@ -35,24 +38,48 @@ struct VmText {
     page_size: PageSize,
     #[serde(default)]
     mmio_uart: bool,
+    #[serde(default)]
+    test_devices: bool,
     rtc: Option<Clock>,
     #[serde(default)]
     background: bool,
     monitor: Option<String>,
 }
 
+/// What may stand in a table of `modules`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModuleText {
+    file: String,
+    #[serde(default)]
+    cmdline: String,
+}
+
+impl ModuleText {
+    fn into_manifest(self) -> ModuleManifest {
+        ModuleManifest {
+            file: self.file,
+            cmdline: self.cmdline,
+        }
+    }
+}
+
 impl VmText {
     fn into_manifest(self) -> VmManifest {
+        let modules = self.modules.into_iter().map(ModuleText::into_manifest);
         let defaults = VmManifest::new(self.name, self.memory.0, self.kernel);
         VmManifest {
             kind: self.kind,
             initrd: self.initrd,
             cmdline: self.cmdline,
+            modules: modules.collect(),
+            vcpus: self.vcpus.unwrap_or(defaults.vcpus),
             weight: self.weight.unwrap_or(defaults.weight),
             on_exit: self.on_exit,
             max_restarts: self.max_restarts.unwrap_or(defaults.max_restarts),
             page_size: self.page_size,
             mmio_uart: self.mmio_uart,
+            test_devices: self.test_devices,
             rtc_unix_seconds: self.rtc.map_or(defaults.rtc_unix_seconds, |clock| clock.0),
             background: self.background,
             monitor: self.monitor,
@@ -149,7 +176,12 @@ impl Text<'_> {
             Ok(read) => Some((read.into_manifest(), places)),
             Err(error) => {
                 let inside = error.span().and_then(|at| key_at(&spans, at.start));
-                refusals.add(places.of(inside.unwrap_or("")), reworded(error.message()));
+                let table = match inside {
+                    Some("modules") => "every table of `modules`",
+                    _ => "this [[vm]] table",
+                };
+                let place = places.of(inside.unwrap_or(""));
+                refusals.add(place, reworded(error.message(), table));
                 None
             }
         }
@@ -186,9 +218,9 @@ fn key_at(spans: &[(String, Range<usize>)], at: usize) -> Option<&str> {
 }
 
 /// serde's words in the manifest's: its fields are keys here.
-fn reworded(message: &str) -> String {
+fn reworded(message: &str, table: &str) -> String {
     match message.strip_prefix("missing field ") {
-        Some(key) => format!("missing key {key}; add it to this [[vm]] table"),
+        Some(key) => format!("missing key {key}; add it to {table}"),
         None => message.replacen("unknown field", "unknown key", 1),
     }
 }

@@ -11,7 +11,7 @@ use crate::object::Object;
 use crate::program::{Instance, Program, map_whole};
 use crate::refusal::Refusal;
 use crate::report;
-use crate::start::{self, Files};
+use crate::start::{self, Files, Place};
 use crate::tally::Tally;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -47,8 +47,8 @@ struct Kept {
     start_page: Object,
     told: &'static VmPage,
     told_page: Object,
-    kernel: BundleFile,
-    initrd: BundleFile,
+    /// Its files, in the manifest's order.
+    files: Vec<BundleFile>,
     /// Tells the console of output.
     signal: Object,
     /// Where we fill the data of its VMM.
@@ -59,30 +59,41 @@ struct Kept {
 #[derive(Debug, Default)]
 struct BundleFile {
     memory: Option<Object>,
-    bytes: u64,
+    place: Place,
 }
 
 impl BundleFile {
-    fn of(ground: &Ground, name: &str) -> Result<Self, Refused> {
+    /// The file with this name, to be mapped `at` bytes behind `FILES`.
+    fn of(ground: &Ground, name: &str, at: u64) -> Result<Self, Refused> {
         let Some(member) = ground.bundle.member(name) else {
             return Ok(Self::default());
         };
         let bytes = member.bytes.len() as u64;
         Ok(Self {
             memory: memory_of_file(member.at as u64, bytes)?,
-            bytes,
+            place: Place { at, bytes },
         })
     }
 
-    fn pages(&self) -> u64 {
-        self.bytes.div_ceil(PAGE_BYTES)
+    /// All files of a VM, one behind the other.
+    fn all(ground: &Ground, manifest: &VmManifest) -> Result<Vec<Self>, Refused> {
+        let mut at = 0;
+        let mut files = Vec::new();
+        for name in manifest.files() {
+            let file = Self::of(ground, name, at)?;
+            at = file.place.end();
+            files.push(file);
+        }
+        Ok(files)
     }
 
-    fn map(&self, instance: &Instance, at: u64) -> Result<(), Refused> {
+    fn map(&self, instance: &Instance) -> Result<(), Refused> {
         let Some(memory) = &self.memory else {
             return Ok(());
         };
-        instance.map(memory.handle(), at, self.pages(), Rights::READ)
+        let at = FILES.saturating_add(self.place.at);
+        let pages = self.place.bytes.div_ceil(PAGE_BYTES);
+        instance.map(memory.handle(), at, pages, Rights::READ)
     }
 }
 
@@ -233,18 +244,11 @@ impl Kept {
         ground: &mut Ground,
         console: &Console,
     ) -> Result<Self, Refused> {
-        let kernel = BundleFile::of(ground, &manifest.kernel)?;
-        let initrd = match &manifest.initrd {
-            Some(name) => BundleFile::of(ground, name)?,
-            None => BundleFile::default(),
-        };
-        let files = Files {
-            kernel_bytes: kernel.bytes,
-            initrd_at: kernel.pages().saturating_mul(PAGE_BYTES),
-            initrd_bytes: initrd.bytes,
-        };
+        let files = BundleFile::all(ground, manifest)?;
+        let places: Vec<Place> = files.iter().map(|file| file.place).collect();
         let (start_page, start_at) = page_of_ours(ground)?;
-        let page = start::page(manifest, index, &ground.machine, files);
+        let files_told = Files::of(manifest, &places);
+        let page = start::page(manifest, index, &ground.machine, files_told);
         pages::scratch_write_start_page(start_at, &page);
         let (told_page, told_at) = page_of_ours(ground)?;
         let told: &VmPage = pages::shared_at(told_at);
@@ -254,8 +258,7 @@ impl Kept {
             start_page,
             told,
             told_page,
-            kernel,
-            initrd,
+            files,
             signal: console.signal_of(index)?,
             window,
         })
@@ -265,9 +268,7 @@ impl Kept {
     fn map(&self, instance: &Instance) -> Result<(), Refused> {
         instance.map(self.start_page.handle(), START_PAGE, 1, Rights::READ)?;
         instance.map(self.told_page.handle(), VM_PAGE, 1, READ_WRITE)?;
-        self.kernel.map(instance, FILES)?;
-        let behind = self.kernel.pages().saturating_mul(PAGE_BYTES);
-        self.initrd.map(instance, FILES.saturating_add(behind))
+        self.files.iter().try_for_each(|file| file.map(instance))
     }
 }
 

@@ -14,7 +14,7 @@ use skerry_abi::layout::{
     CONSOLE_PAGE, CONSOLE_PAGES, CONSOLE_STRIDE, CONTROL_PAGE, FILES, GUEST_WINDOW, MOST_VCPUS,
     MOST_VMS, SCRATCH, START_PAGE, STATE_PAGE, VCPU_STRIDE, VM_PAGE,
 };
-use skerry_pages::{ConsolePage, ControlPage, StartPage, VmPage};
+use skerry_pages::{ConsolePage, ControlPage, MOST_MODULES, ModulePlace, StartPage, VmPage};
 use skerry_words::{ApicPage, GuestState, PAGE_BYTES};
 
 /// What a VMM is told at its start.
@@ -117,9 +117,13 @@ pub fn scratch_write(at: u64, bytes: &[u8]) {
 /// # Panics
 /// As there.
 pub fn scratch_write_start_page(at: u64, page: &StartPage) {
-    const { assert!(size_of::<StartPage>() == 13 * 8 + skerry_pages::CMDLINE_BYTES) };
+    const {
+        assert!(size_of::<ModulePlace>() == 4 * 8);
+        let modules = MOST_MODULES * size_of::<ModulePlace>();
+        assert!(size_of::<StartPage>() == 16 * 8 + modules + skerry_pages::CMDLINE_BYTES);
+    };
     let start = (&raw const *page).cast::<u8>();
-    // SAFETY: all bytes of the page are integers without padding, by the assertion above.
+    // SAFETY: all bytes of the page are integers without padding, by the assertions above.
     let bytes = unsafe { core::slice::from_raw_parts(start, size_of::<StartPage>()) };
     scratch_write(at, bytes);
 }

@@ -30,7 +30,7 @@ component! {
 
 fn run() -> ! {
     let start = pages::start_page();
-    let bytes = start.cmdline.get(..start.cmdline_bytes as usize);
+    let bytes = start.cmdlines.get(..start.cmdline_bytes as usize);
     let cmdline = core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
     let mut voice = Voice::new(start.tsc_hz);
     let Some(way) = value(cmdline, "way") else {

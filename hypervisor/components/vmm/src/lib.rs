@@ -14,7 +14,6 @@
 )]
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
-#[cfg(test)]
 extern crate alloc;
 
 pub mod console;

@@ -64,7 +64,9 @@ fn load_guest(
     window: &mut GuestWindow,
     state: &mut StatePage,
 ) -> Result<(), Failure> {
-    let plan = skerry_load::plan(&start::request(start, pages::files)).map_err(Failure::Load)?;
+    let modules = start::modules(start, pages::files);
+    let request = start::request(start, &modules, pages::files);
+    let plan = skerry_load::plan(&request).map_err(Failure::Load)?;
     let alive = || {
         granted("version", calls::version());
     };

@@ -2,8 +2,10 @@
 //!
 //! `root` fills the page from the manifest; `main.rs` hands it on to here.
 
+use alloc::vec::Vec;
+
 use skerry_devices::PlatformConfig;
-use skerry_load::{ImageKind, Request};
+use skerry_load::{ImageKind, Module, Request};
 use skerry_pages::StartPage;
 use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
 use skerry_words::Gpa;
@@ -12,6 +14,8 @@ use skerry_words::Gpa;
 const MMIO_UART: Gpa = Gpa(0xfe03_0000);
 /// [`StartPage`]'s abilities: RDTSCP and RDPID work in a guest.
 const RDTSCP: u64 = 1 << 0;
+/// The most vCPUs of a VM.
+const MOST_VCPUS: u64 = 16;
 /// INVPCID does.
 const INVPCID: u64 = 1 << 1;
 
@@ -35,13 +39,44 @@ pub fn vmm_config(
     }
 }
 
-/// What is to be started. `file` gives the bytes of a file by place and length.
-pub fn request<'a>(start: &'a StartPage, file: impl Fn(u64, u64) -> &'a [u8]) -> Request<'a> {
+/// How many vCPUs the VM has: 1 to 16.
+#[must_use]
+pub fn vcpus(start: &StartPage) -> u32 {
+    start.vcpus.clamp(1, MOST_VCPUS) as u32
+}
+
+/// Whether the VM has the devices that test kernels want.
+#[must_use]
+pub fn has_test_devices(start: &StartPage) -> bool {
+    start.test_devices != 0
+}
+
+/// The modules that the image is handed. `file` gives the bytes of a file by place and length.
+pub fn modules<'a>(start: &'a StartPage, file: impl Fn(u64, u64) -> &'a [u8]) -> Vec<Module<'a>> {
+    let count = usize::try_from(start.module_count).unwrap_or(usize::MAX);
+    let places = start.modules.iter().take(count);
+    places
+        .map(|place| Module {
+            bytes: file(place.at, place.bytes),
+            cmdline: text(start, place.cmdline_at, place.cmdline_bytes),
+        })
+        .collect()
+}
+
+/// What is to be started, with these [`modules`]. `file` gives the bytes of a file by place
+/// and length.
+pub fn request<'m, 'f: 'm>(
+    start: &'f StartPage,
+    modules: &'m [Module<'f>],
+    file: impl Fn(u64, u64) -> &'f [u8],
+) -> Request<'m> {
     Request {
         image: file(start.kernel_at, start.kernel_bytes),
         kind: image_kind(start.kind),
         initrd: (start.initrd_bytes != 0).then(|| file(start.initrd_at, start.initrd_bytes)),
         cmdline: cmdline(start),
+        modules,
+        vcpus: vcpus(start),
         memory_bytes: start.memory_bytes,
     }
 }
@@ -49,8 +84,15 @@ pub fn request<'a>(start: &'a StartPage, file: impl Fn(u64, u64) -> &'a [u8]) ->
 /// The command line; empty if it is not text.
 #[must_use]
 pub fn cmdline(start: &StartPage) -> &str {
-    let bytes = usize::try_from(start.cmdline_bytes).ok();
-    let bytes = bytes.and_then(|bytes| start.cmdline.get(..bytes));
+    text(start, 0, start.cmdline_bytes)
+}
+
+/// One of the command lines; empty if it is not text.
+fn text(start: &StartPage, at: u64, bytes: u64) -> &str {
+    let bytes = (usize::try_from(at).ok())
+        .and_then(|at| start.cmdlines.get(at..))
+        .zip(usize::try_from(bytes).ok())
+        .and_then(|(rest, bytes)| rest.get(..bytes));
     core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
 }
 
@@ -60,6 +102,9 @@ fn image_kind(place: u64) -> ImageKind {
         2 => ImageKind::Pvh,
         3 => ImageKind::Elf,
         4 => ImageKind::Flat,
+        5 => ImageKind::Multiboot,
+        6 => ImageKind::Multiboot2,
+        7 => ImageKind::Rom,
         _ => ImageKind::Auto,
     }
 }
@@ -67,6 +112,7 @@ fn image_kind(place: u64) -> ImageKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skerry_pages::{MOST_MODULES, ModulePlace};
 
     fn page() -> StartPage {
         StartPage {
@@ -82,8 +128,12 @@ mod tests {
             kind: 0,
             rtc_unix_seconds: 0,
             mmio_uart: 0,
+            vcpus: 1,
+            test_devices: 0,
+            module_count: 0,
+            modules: [ModulePlace::default(); MOST_MODULES],
             cmdline_bytes: 0,
-            cmdline: [0; skerry_pages::CMDLINE_BYTES],
+            cmdlines: [0; skerry_pages::CMDLINE_BYTES],
         }
     }
 
@@ -95,6 +145,9 @@ mod tests {
             ImageKind::Pvh,
             ImageKind::Elf,
             ImageKind::Flat,
+            ImageKind::Multiboot,
+            ImageKind::Multiboot2,
+            ImageKind::Rom,
         ] {
             assert_eq!(image_kind(kind as u64), kind);
         }
@@ -103,12 +156,12 @@ mod tests {
     #[test]
     fn a_command_line_is_cut_to_its_length_and_none_that_is_too_long_is_read() {
         let mut start = page();
-        start.cmdline[..9].copy_from_slice(b"quiet=1 x");
+        start.cmdlines[..9].copy_from_slice(b"quiet=1 x");
         start.cmdline_bytes = 7;
         assert_eq!(cmdline(&start), "quiet=1");
         start.cmdline_bytes = u64::MAX;
         assert_eq!(cmdline(&start), "");
-        start.cmdline[0] = 0xff;
+        start.cmdlines[0] = 0xff;
         start.cmdline_bytes = 3;
         assert_eq!(cmdline(&start), "");
     }
@@ -117,11 +170,49 @@ mod tests {
     fn an_initrd_of_no_bytes_is_none() {
         let file = |at: u64, _| if at == 0x1000 { &b"abc"[..] } else { b"i" };
         let start = page();
-        let asked = request(&start, file);
+        let asked = request(&start, &[], file);
         assert_eq!((asked.image, asked.initrd.is_none()), (&b"abc"[..], true));
         let mut start = page();
         start.initrd_bytes = 1;
-        assert_eq!(request(&start, file).initrd, Some(&b"i"[..]));
+        assert_eq!(request(&start, &[], file).initrd, Some(&b"i"[..]));
+    }
+
+    #[test]
+    fn modules_come_in_order_with_their_texts_and_no_more_than_the_page_has() {
+        let start = |module_count| {
+            let mut start = page();
+            start.module_count = module_count;
+            start.cmdlines[..9].copy_from_slice(b"kernelone");
+            start.modules[0] = ModulePlace {
+                at: 0x5000,
+                bytes: 2,
+                cmdline_at: 6,
+                cmdline_bytes: 3,
+            };
+            start.modules[1].cmdline_at = u64::MAX;
+            start.modules[1].cmdline_bytes = u64::MAX;
+            start
+        };
+        let file = |at: u64, _| if at == 0x5000 { &b"ab"[..] } else { b"" };
+        let [none, start, absurd] = [0, 2, u64::MAX].map(start);
+        assert!(modules(&none, file).is_empty());
+        assert_eq!(modules(&absurd, file).len(), 8);
+        let found = modules(&start, file);
+        assert_eq!((found[0].bytes, found[0].cmdline), (&b"ab"[..], "one"));
+        assert_eq!((found[1].bytes, found[1].cmdline), (&b""[..], ""));
+        assert_eq!(request(&start, &found, file).modules.len(), 2);
+    }
+
+    #[test]
+    fn a_vm_has_at_least_one_vcpu_and_at_most_16() {
+        let mut start = page();
+        for (told, meant) in [(0, 1), (1, 1), (16, 16), (u64::MAX, 16)] {
+            start.vcpus = told;
+            assert_eq!(vcpus(&start), meant);
+        }
+        assert!(!has_test_devices(&start));
+        start.test_devices = 1;
+        assert!(has_test_devices(&start));
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub use skerry_manifest::ImageKind;
 
 use plan::Builder;
 
+/// A file that an image is handed in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Module<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// The command line that goes with it.
+    pub cmdline: &'a str,
+}
+
 /// What shall be started, and in how much memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -45,10 +54,15 @@ pub struct Request<'a> {
     pub image: &'a [u8],
     /// What it is said to be.
     pub kind: ImageKind,
-    /// The initial RAM disk, or the first module of an ELF kernel.
+    /// The initial RAM disk; the first module, with an empty command line, of an image that
+    /// takes modules.
     pub initrd: Option<&'a [u8]>,
     /// The command line.
     pub cmdline: &'a str,
+    /// The modules behind the initial RAM disk.
+    pub modules: &'a [Module<'a>],
+    /// How many vCPUs the VM has, from 1 on.
+    pub vcpus: u32,
     /// The VM's memory, in bytes, as [`layout::ram`] lays it out.
     pub memory_bytes: u64,
 }
@@ -70,6 +84,9 @@ pub fn plan<'a>(request: &Request<'a>) -> Result<LoadPlan<'a>, LoadError> {
         ImageKind::Pvh => elf_image::plan_pvh(request, builder),
         ImageKind::Elf => elf_image::plan_elf(request, builder),
         ImageKind::Flat | ImageKind::Auto => flat::plan(request, builder),
+        ImageKind::Multiboot | ImageKind::Multiboot2 | ImageKind::Rom => {
+            Err(LoadError::Unrecognized(bytes::first4(request.image)))
+        }
     }
 }
 

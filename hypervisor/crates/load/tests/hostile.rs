@@ -28,6 +28,8 @@ fn keeps_promise(
         kind,
         initrd: initrd.as_deref(),
         cmdline: "",
+        modules: &[],
+        vcpus: 1,
         memory_bytes,
     };
     match plan(&request) {

@@ -16,7 +16,7 @@ use skerry_newc::{self as newc, Member};
 use crate::{CheckError, Manifest, VmManifest};
 
 /// The version of the manifest's encoding. Any change to the types changes it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The name of the archive's first member.
 pub const MANIFEST_NAME: &str = "manifest";
 /// What the names of components start with.
@@ -158,8 +158,7 @@ impl<'a> Bundle<'a> {
     }
 
     fn check_files(&self, vm: &VmManifest) -> Result<(), BundleError> {
-        let mut named = core::iter::once(&vm.kernel).chain(&vm.initrd);
-        match named.find(|name| self.file(name).is_none()) {
+        match vm.files().find(|name| self.file(name).is_none()) {
             Some(absent) => Err(BundleError::Absent {
                 vm: vm.name.clone(),
                 file: absent.clone(),
@@ -189,7 +188,7 @@ mod tests {
         clippy::arithmetic_side_effects
     )]
     use super::*;
-    use crate::{ImageKind, OnExit, PortWrite, WriteError, write, write_bundle};
+    use crate::{ImageKind, ModuleManifest, OnExit, PortWrite, WriteError, write, write_bundle};
     use alloc::{string::ToString, vec};
     use proptest::prelude::*;
 
@@ -199,10 +198,11 @@ mod tests {
         ("vmm", b"a monitor"),
         ("root", b"a root"),
     ];
-    const FILES: [(&str, &[u8]); 4] = [
+    const FILES: [(&str, &[u8]); 5] = [
         ("kernel-a", b"one kernel"),
         ("kernel-b", b"one kernel"),
         ("initrd", b"a disk"),
+        ("module", b"a table"),
         ("unused", b"nobody names me"),
     ];
 
@@ -210,9 +210,14 @@ mod tests {
         let vm = |name: &str, kernel: &str| {
             VmManifest::new(name.to_string(), 64 << 20, kernel.to_string())
         };
+        let module = |file: &str| ModuleManifest {
+            file: file.to_string(),
+            cmdline: "text".to_string(),
+        };
         let beta = VmManifest {
             initrd: Some("initrd".to_string()),
             cmdline: "console=ttyS0".to_string(),
+            modules: vec![module("kernel-a"), module("module")],
             kind: ImageKind::LinuxBzImage,
             on_exit: OnExit::Restart,
             ..vm("beta", "kernel-b")
@@ -246,6 +251,9 @@ mod tests {
         assert_eq!(bundle.file(&beta.kernel), Some(&b"one kernel"[..]));
         let initrd = beta.initrd.as_deref().and_then(|name| bundle.file(name));
         assert_eq!(initrd, Some(&b"a disk"[..]));
+        let modules = beta.modules.iter().map(|module| bundle.file(&module.file));
+        let expected: [&[u8]; 2] = [b"one kernel", b"a table"];
+        assert!(modules.eq(expected.map(Some)));
         assert_eq!(beta.cmdline, "console=ttyS0");
         assert_eq!(bundle.manifest.power_off, manifest().power_off);
     }
@@ -300,7 +308,7 @@ mod tests {
         let mut names: Vec<_> = cpio_reader::iter_files(&bytes).map(|m| m.name()).collect();
         names.retain(|name| *name != FILL);
         let components = ["component/root", "component/console", "component/vmm"];
-        let files = ["file/kernel-a", "file/initrd"];
+        let files = ["file/kernel-a", "file/initrd", "file/module"];
         assert_eq!(names, [&[MANIFEST_NAME], &components[..], &files].concat());
     }
 
@@ -313,11 +321,13 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_refused_by_writer_and_reader() {
-        let error = write_bundle(&manifest(), &COMPONENTS, &FILES[..2]).unwrap_err();
-        let WriteError::Refused(BundleError::Absent { vm, file }) = error else {
-            unreachable!("{error}")
-        };
-        assert_eq!((vm.as_str(), file.as_str()), ("beta", "initrd"));
+        for (there, absent) in [(2, "initrd"), (3, "module")] {
+            let error = write_bundle(&manifest(), &COMPONENTS, &FILES[..there]).unwrap_err();
+            let WriteError::Refused(BundleError::Absent { vm, file }) = error else {
+                unreachable!("{error}")
+            };
+            assert_eq!((vm.as_str(), file.as_str()), ("beta", absent));
+        }
     }
 
     #[test]
@@ -333,8 +343,8 @@ mod tests {
         assert_eq!(refused(b""), BundleError::NoManifest);
         assert_eq!(refused(&[0; 4096]), BundleError::NoManifest);
         assert_eq!(refused(&archive(b"")), BundleError::NoVersion);
-        assert_eq!(refused(&archive(b"SKRY\x02")), BundleError::NoVersion);
-        let cut = refused(&archive(b"SKRY\x02\0\0\0\x01"));
+        assert_eq!(refused(&archive(b"SKRY\x03")), BundleError::NoVersion);
+        let cut = refused(&archive(b"SKRY\x03\0\0\0\x01"));
         assert!(matches!(cut, BundleError::Manifest(_)), "{cut}");
     }
 
@@ -353,7 +363,7 @@ mod tests {
         #[test]
         fn a_bundle_cut_before_its_trailer_is_refused(cut in any::<prop::sample::Index>()) {
             let bytes = written(&manifest()).unwrap();
-            let last = b"a disk";
+            let last = b"a table";
             let end = bytes.windows(last.len()).position(|at| at == last).unwrap() + last.len();
             prop_assert!(Bundle::parse(&bytes[..cut.index(end)]).is_err());
         }
@@ -373,7 +383,7 @@ mod tests {
 
         #[test]
         fn no_manifest_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Bundle::parse(&archive(&[&b"SKRY\x02\0\0\0"[..], &body].concat()));
+            let _ = Bundle::parse(&archive(&[&b"SKRY\x03\0\0\0"[..], &body].concat()));
         }
     }
 }

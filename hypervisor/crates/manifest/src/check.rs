@@ -8,7 +8,7 @@ use alloc::{collections::BTreeSet, string::String};
 use core::{fmt, ops::RangeInclusive};
 
 use skerry_abi::layout::MOST_VMS;
-use skerry_pages::CMDLINE_BYTES;
+use skerry_pages::{CMDLINE_BYTES, MOST_MODULES};
 
 use crate::{Manifest, VmManifest};
 
@@ -20,6 +20,8 @@ pub const MEMORY_BYTES: RangeInclusive<u64> = (1 << 20)..=(1 << 39);
 pub const MEMORY_STEP_BYTES: u64 = 4096;
 /// The weights a VM may have.
 pub const WEIGHT: RangeInclusive<u32> = 1..=1000;
+/// How many vCPUs a VM may have.
+pub const VCPUS: RangeInclusive<u32> = 1..=16;
 /// The components that can be a VM's VMM.
 pub const MONITORS: [&str; 2] = [VmManifest::DEFAULT_MONITOR, "saboteur"];
 /// The first second that a clock with four-digit years cannot show: 10000-01-01.
@@ -40,6 +42,13 @@ pub enum VmError {
     Rtc(u64),
     /// The command line has so many bytes, more than [`CMDLINE_BYTES`].
     Cmdline(usize),
+    /// The command line and the modules' have so many bytes together, more than
+    /// [`CMDLINE_BYTES`].
+    ModuleCmdlines(usize),
+    /// There are so many modules, more than [`MOST_MODULES`].
+    Modules(usize),
+    /// The number of vCPUs is outside [`VCPUS`].
+    Vcpus(u32),
     /// None of [`MONITORS`] has this name.
     Monitor(String),
 }
@@ -54,6 +63,8 @@ impl VmError {
             Self::Weight(_) => "weight",
             Self::Rtc(_) => "rtc",
             Self::Cmdline(_) => "cmdline",
+            Self::ModuleCmdlines(_) | Self::Modules(_) => "modules",
+            Self::Vcpus(_) => "vcpus",
             Self::Monitor(_) => "monitor",
         }
     }
@@ -87,6 +98,16 @@ impl fmt::Display for VmError {
                 f,
                 "a command line of {bytes} bytes is longer than {CMDLINE_BYTES}; shorten it"
             ),
+            Self::ModuleCmdlines(bytes) => write!(
+                f,
+                "the command lines of the kernel and its modules have {bytes} bytes together, \
+                 more than {CMDLINE_BYTES}; shorten them"
+            ),
+            Self::Modules(count) => write!(
+                f,
+                "{count} modules; a VM has at most {MOST_MODULES}, put them in one archive"
+            ),
+            Self::Vcpus(count) => write!(f, "{count} vCPUs is outside 1 to 16; leave it out for 1"),
             Self::Monitor(name) => write!(
                 f,
                 "no component \"{name}\" can be a VMM; there are: {}",
@@ -154,11 +175,28 @@ impl VmManifest {
         if self.rtc_unix_seconds >= CLOCK_END_UNIX_SECONDS {
             return Err(VmError::Rtc(self.rtc_unix_seconds));
         }
+        if !VCPUS.contains(&self.vcpus) {
+            return Err(VmError::Vcpus(self.vcpus));
+        }
+        self.check_texts()?;
+        if !MONITORS.contains(&self.monitor()) {
+            return Err(VmError::Monitor(self.monitor().into()));
+        }
+        Ok(())
+    }
+
+    /// A VMM finds all command lines, and the table of the modules, on one page.
+    fn check_texts(&self) -> Result<(), VmError> {
         if self.cmdline.len() > CMDLINE_BYTES {
             return Err(VmError::Cmdline(self.cmdline.len()));
         }
-        if !MONITORS.contains(&self.monitor()) {
-            return Err(VmError::Monitor(self.monitor().into()));
+        if self.modules.len() > MOST_MODULES {
+            return Err(VmError::Modules(self.modules.len()));
+        }
+        let modules = self.modules.iter().map(|module| module.cmdline.len());
+        let together = modules.fold(self.cmdline.len(), usize::saturating_add);
+        if together > CMDLINE_BYTES {
+            return Err(VmError::ModuleCmdlines(together));
         }
         Ok(())
     }
@@ -217,6 +255,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ModuleManifest;
     use alloc::{string::ToString, vec};
 
     fn vm(name: &str) -> VmManifest {
@@ -259,6 +298,35 @@ mod tests {
         assert_eq!(with(1), Ok(()));
         assert_eq!(with(1000), Ok(()));
         assert_eq!(with(1001), Err(VmError::Weight(1001)));
+    }
+
+    #[test]
+    fn a_vm_has_1_to_16_vcpus() {
+        let with = |vcpus| VmManifest { vcpus, ..vm("a") }.check();
+        assert_eq!(with(0), Err(VmError::Vcpus(0)));
+        assert_eq!(with(16), Ok(()));
+        assert_eq!(with(17), Err(VmError::Vcpus(17)));
+    }
+
+    #[test]
+    fn a_vm_has_at_most_8_modules_whose_command_lines_fit_beside_the_kernels() {
+        let with = |cmdline: usize, modules: &[usize]| {
+            let module = |bytes: &usize| ModuleManifest {
+                file: "m".into(),
+                cmdline: "x".repeat(*bytes),
+            };
+            let vm = VmManifest {
+                cmdline: "x".repeat(cmdline),
+                modules: modules.iter().map(module).collect(),
+                ..vm("a")
+            };
+            vm.check()
+        };
+        assert_eq!(with(0, &[0; 8]), Ok(()));
+        assert_eq!(with(0, &[0; 9]), Err(VmError::Modules(9)));
+        assert_eq!(with(3070, &[1, 1]), Ok(()));
+        assert_eq!(with(3070, &[1, 2]), Err(VmError::ModuleCmdlines(3073)));
+        assert_eq!(VmError::Modules(9).key(), "modules");
     }
 
     #[test]

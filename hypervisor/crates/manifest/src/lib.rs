@@ -30,9 +30,11 @@ mod write;
 pub use bundle::{Bundle, BundleError, COMPONENTS, MANIFEST_NAME, VERSION};
 pub use check::{
     CLOCK_END_UNIX_SECONDS, CheckError, MEMORY_BYTES, MEMORY_STEP_BYTES, MONITORS, NAME_CHARS,
-    VmError, WEIGHT,
+    VCPUS, VmError, WEIGHT,
 };
 pub use skerry_newc::Member;
-pub use vm::{CONSOLE, ImageKind, Manifest, OnExit, PageSize, PortWrite, ROOT, VmManifest};
+pub use vm::{
+    CONSOLE, ImageKind, Manifest, ModuleManifest, OnExit, PageSize, PortWrite, ROOT, VmManifest,
+};
 #[cfg(any(test, feature = "std"))]
 pub use write::{WriteError, write_bundle};

@@ -51,6 +51,10 @@ pub struct VmManifest {
     pub initrd: Option<String>,
     /// The command line handed to the image.
     pub cmdline: String,
+    /// Further files for the image, behind the initial RAM disk if it has both.
+    pub modules: Vec<ModuleManifest>,
+    /// How many vCPUs it has, 1 to 16.
+    pub vcpus: u32,
     /// Its share of the CPU against the other VMs' weights, 1 to 1000.
     pub weight: u32,
     /// What happens when it ends.
@@ -61,6 +65,8 @@ pub struct VmManifest {
     pub page_size: PageSize,
     /// Whether it also has a UART in memory, for guests without port I/O.
     pub mmio_uart: bool,
+    /// Whether it also has the devices that test kernels want.
+    pub test_devices: bool,
     /// The time its clock shows at start, in seconds since 1970-01-01 UTC.
     pub rtc_unix_seconds: u64,
     /// Whether the machine may end while this VM still runs.
@@ -69,7 +75,18 @@ pub struct VmManifest {
     pub monitor: Option<String>,
 }
 
+/// A file that an image is handed in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ModuleManifest {
+    /// The bundle's file.
+    pub file: String,
+    /// The command line that goes with it.
+    pub cmdline: String,
+}
+
 impl VmManifest {
+    /// The vCPUs of a VM whose manifest names none.
+    pub const DEFAULT_VCPUS: u32 = 1;
     /// The weight of a VM whose manifest names none.
     pub const DEFAULT_WEIGHT: u32 = 100;
     /// The restarts of a VM whose manifest names none.
@@ -90,15 +107,27 @@ impl VmManifest {
             kernel,
             initrd: None,
             cmdline: String::new(),
+            modules: Vec::new(),
+            vcpus: Self::DEFAULT_VCPUS,
             weight: Self::DEFAULT_WEIGHT,
             on_exit: OnExit::default(),
             max_restarts: Self::DEFAULT_MAX_RESTARTS,
             page_size: PageSize::default(),
             mmio_uart: false,
+            test_devices: false,
             rtc_unix_seconds: Self::DEFAULT_RTC_UNIX_SECONDS,
             background: false,
             monitor: None,
         }
+    }
+
+    /// The names of its files, each of which the bundle must have: the kernel, the initial
+    /// RAM disk, the modules.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        let modules = self.modules.iter().map(|module| &module.file);
+        core::iter::once(&self.kernel)
+            .chain(&self.initrd)
+            .chain(modules)
     }
 
     /// The component that is its VMM.
@@ -143,6 +172,12 @@ pub enum ImageKind {
     Elf,
     /// Bytes put at 0x7c00 and entered in real mode, as a boot sector.
     Flat,
+    /// An image with a header of the Multiboot Specification, version 1.
+    Multiboot,
+    /// An image with a header of the Multiboot2 Specification.
+    Multiboot2,
+    /// Firmware: bytes that end at 4 GiB, entered in real mode at their reset vector.
+    Rom,
 }
 
 /// What happens when a VM ends.

@@ -61,7 +61,9 @@ pub fn write_bundle(
     let mut manifest = manifest.clone();
     stored.store_components(&manifest, components);
     for vm in &mut manifest.vms {
-        for name in core::iter::once(&mut vm.kernel).chain(&mut vm.initrd) {
+        let modules = vm.modules.iter_mut().map(|module| &mut module.file);
+        let others = vm.initrd.iter_mut().chain(modules);
+        for name in core::iter::once(&mut vm.kernel).chain(others) {
             stored.store(name, files)?;
         }
     }

@@ -17,4 +17,6 @@ mod ring;
 mod share;
 
 pub use ring::{ConsolePage, INPUT_BYTES, OUTPUT_BYTES, Ring};
-pub use share::{CMDLINE_BYTES, ControlPage, ControlVm, StartPage, VmPage};
+pub use share::{
+    CMDLINE_BYTES, ControlPage, ControlVm, MOST_MODULES, ModulePlace, StartPage, VmPage,
+};

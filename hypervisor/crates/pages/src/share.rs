@@ -6,8 +6,24 @@
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use skerry_abi::layout::MOST_VMS;
 
-/// Bytes of a command line at most.
+/// Bytes of a VM's command lines at most: its kernel's and its modules' together.
 pub const CMDLINE_BYTES: usize = 3072;
+/// Modules of a VM at most, besides its initial RAM disk.
+pub const MOST_MODULES: usize = 8;
+
+/// Where a module and its command line are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct ModulePlace {
+    /// Where its bytes are, behind [`skerry_abi::layout::FILES`].
+    pub at: u64,
+    /// How many.
+    pub bytes: u64,
+    /// Where its command line starts, behind the start of [`StartPage::cmdlines`].
+    pub cmdline_at: u64,
+    /// Bytes of it.
+    pub cmdline_bytes: u64,
+}
 
 /// What a VMM is told at its start: a read-only page at [`skerry_abi::layout::START_PAGE`].
 #[derive(Debug)]
@@ -37,10 +53,18 @@ pub struct StartPage {
     pub rtc_unix_seconds: u64,
     /// Nonzero: it has a UART in memory.
     pub mmio_uart: u64,
-    /// Bytes of `cmdline`.
+    /// How many vCPUs it has.
+    pub vcpus: u64,
+    /// Nonzero: it has the devices that test kernels want.
+    pub test_devices: u64,
+    /// How many of `modules` there are.
+    pub module_count: u64,
+    /// The modules, in the manifest's order.
+    pub modules: [ModulePlace; MOST_MODULES],
+    /// Bytes of the kernel's command line, with which `cmdlines` starts.
     pub cmdline_bytes: u64,
-    /// The command line.
-    pub cmdline: [u8; CMDLINE_BYTES],
+    /// The kernel's command line, and behind it those of the modules.
+    pub cmdlines: [u8; CMDLINE_BYTES],
 }
 
 const _: () = assert!(size_of::<StartPage>() <= 4096);

@@ -15,6 +15,8 @@ pub fn request(image: &[u8], memory_mib: u64) -> Request<'_> {
         kind: ImageKind::Auto,
         initrd: None,
         cmdline: "",
+        modules: &[],
+        vcpus: 1,
         memory_bytes: memory_mib * MIB,
     }
 }
