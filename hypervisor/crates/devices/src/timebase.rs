@@ -1,13 +1,13 @@
 //! Ticks of a slow oscillator, told by the host's time-stamp counter.
 //!
 //! Owns the conversion both ways by multiply and shift, without a division after set-up.
-//! Does not own the present time: every caller brings it. The PIT (1.193182 MHz) and the
-//! real-time clock (32.768 kHz) hold one each.
+//! Does not own the present time: every caller brings it. The PIT (1.193182 MHz), the ACPI
+//! timer (3.579545 MHz) and the real-time clock (32.768 kHz) hold one each.
 
 use skerry_words::Tsc;
 
 /// The slowest time-stamp counter the conversion is exact for.
-pub(crate) const SLOWEST_TSC_HZ: u64 = 2_000_000;
+pub(crate) const SLOWEST_TSC_HZ: u64 = 4_000_000;
 /// The fastest one.
 pub(crate) const FASTEST_TSC_HZ: u64 = 100_000_000_000;
 
@@ -25,7 +25,7 @@ pub(crate) struct Timebase {
 }
 
 impl Timebase {
-    /// An oscillator of `hz` (below 2 MHz) seen by a counter of `tsc_hz`, which is brought
+    /// An oscillator of `hz` (below 4 MHz) seen by a counter of `tsc_hz`, which is brought
     /// into the range from [`SLOWEST_TSC_HZ`] to [`FASTEST_TSC_HZ`].
     pub(crate) fn new(hz: u64, tsc_hz: u64, epoch: Tsc) -> Self {
         let tsc_hz = tsc_hz.clamp(SLOWEST_TSC_HZ, FASTEST_TSC_HZ);
@@ -93,7 +93,7 @@ mod tests {
             tsc_hz in SLOWEST_TSC_HZ..=10_000_000_000,
             tenth_days in 1u64..100,
             part: u32,
-            hz in prop_oneof![Just(32_768u64), Just(1_193_182)],
+            hz in prop_oneof![Just(32_768u64), Just(1_193_182), Just(3_579_545)],
         ) {
             let base = Timebase::new(hz, tsc_hz, Tsc(1000));
             let tick = hz * 8640 * tenth_days - u64::from(part) % (hz * 8640);
@@ -107,9 +107,10 @@ mod tests {
         fn ticks_agree_with_a_division(
             tsc_hz in SLOWEST_TSC_HZ..=10_000_000_000,
             elapsed in 0u64..1 << 55,
+            hz in prop_oneof![Just(1_193_182u64), Just(3_579_545)],
         ) {
-            let base = Timebase::new(1_193_182, tsc_hz, Tsc(0));
-            let exact = (u128::from(elapsed) * 1_193_182 / u128::from(tsc_hz)) as u64;
+            let base = Timebase::new(hz, tsc_hz, Tsc(0));
+            let exact = (u128::from(elapsed) * u128::from(hz) / u128::from(tsc_hz)) as u64;
             let ticks = base.ticks(Tsc(elapsed));
             prop_assert!(ticks == exact || ticks == exact + 1);
         }
