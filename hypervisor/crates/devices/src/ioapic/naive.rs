@@ -4,6 +4,7 @@
 //! question is answered by looking at all pins. Used by the tests only.
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::line::Level;
 use std::vec::Vec;
 
 /// One pin.
@@ -69,10 +70,10 @@ impl Naive {
         }
     }
 
-    pub(super) fn set_line(&mut self, pin: u8, high: bool) {
+    pub(super) fn set_line(&mut self, pin: u8, level: Level) {
         let pin = &mut self.pins[usize::from(pin)];
         let was_active = pin.active();
-        pin.line_high = high;
+        pin.line_high = level == Level::High;
         if !was_active && pin.active() && pin.can_send() && !pin.is_level() {
             pin.edge_waits = true;
         }
