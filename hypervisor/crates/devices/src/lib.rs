@@ -25,6 +25,7 @@ mod chipset;
 mod fw_cfg;
 mod ioapic;
 mod keyboard;
+pub mod lapic;
 mod line;
 mod message;
 mod pic;
@@ -39,5 +40,5 @@ mod uart;
 #[cfg(test)]
 mod tests;
 
-pub use message::{DeliveryMode, DestinationMode, Message, Trigger};
+pub use message::Message;
 pub use platform::{Effect, Platform, PlatformConfig, TestDevices};

@@ -6,6 +6,9 @@
 
 use skerry_words::Vector;
 
+use crate::lapic::{Destination, Ipi, IpiMode, Recipients};
+pub use crate::lapic::{DestinationMode, Trigger};
+
 /// An interrupt on its way to one or more local APICs
 /// `[Intel 82093AA (IOAPIC), "I/O Redirection Table Registers", order 290566-001]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,20 +43,22 @@ pub enum DeliveryMode {
     ExtInt,
 }
 
-/// How a destination is meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DestinationMode {
-    /// It is the APIC ID of one receiver.
-    Physical,
-    /// Local APICs compare it with their logical destination registers.
-    Logical,
-}
-
-/// What of a line makes an interrupt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trigger {
-    /// The line's becoming active.
-    Edge,
-    /// The line's being active, again after each end of interrupt.
-    Level,
+impl Message {
+    /// The same as a local APIC sends it; `None` for the 8259 pair's, which has a wire of its own.
+    #[must_use]
+    pub fn ipi(self) -> Option<Ipi> {
+        let mode = match self.mode {
+            DeliveryMode::Fixed => IpiMode::Fixed(self.vector),
+            DeliveryMode::LowestPriority => IpiMode::LowestPriority(self.vector),
+            DeliveryMode::Smi => IpiMode::Smi,
+            DeliveryMode::Nmi => IpiMode::Nmi,
+            DeliveryMode::Init => IpiMode::Init,
+            DeliveryMode::ExtInt => return None,
+        };
+        let to = Destination::from_byte(self.destination_mode, self.destination);
+        Some(Ipi {
+            mode,
+            to: Recipients::Addressed(to),
+        })
+    }
 }

@@ -97,6 +97,10 @@ impl Ring0 for Script {
         &mut self.state
     }
 
+    fn select(&mut self, _: usize) {}
+
+    fn reset(&mut self) {}
+
     fn wait(&mut self, deadline: Tsc) -> u64 {
         self.asked.push(Asked::Wait(deadline));
         self.console_turn();
@@ -123,11 +127,11 @@ impl GuestMemory for NoMemory {
     }
 }
 
-fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
+fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory, Box<ApicPage>> {
     let page: &'static ConsolePage = Box::leak(Box::new(ConsolePage::empty()));
     let mut leaf = |_, _| CpuidRegisters::default();
     let config = VmmConfig {
-        cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ),
+        cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ, 1),
         platform: PlatformConfig {
             tsc_hz: HZ,
             rtc_unix_seconds: 0,
@@ -136,6 +140,7 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
             vcpus: 1,
             test_devices: skerry_devices::TestDevices::Absent,
         },
+        apic: skerry_vmm::ApicAssistance::Absent,
     };
     let mut state = Box::new(GuestState::at_reset());
     state.rflags |= GuestState::INTERRUPT_FLAG;
@@ -149,7 +154,8 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
         types: &[],
     };
     let words = Box::leak(Box::new(VmPage::empty()));
-    let (vmm, console) = (Vmm::new(config, Tsc(0)), Console::new(page, HZ));
+    let vmm = Vmm::new(config, Box::default(), core::iter::empty(), Tsc(0));
+    let console = Console::new(page, HZ);
     Monitor::new(ring0, NoMemory, vmm, console, words)
 }
 

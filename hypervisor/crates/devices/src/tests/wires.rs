@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
 use super::{CONFIG, Guest, TSC_HZ, read, write};
-use crate::{Effect, Message, Platform, PlatformConfig, TestDevices, Trigger};
+use crate::lapic::Trigger;
+use crate::{Effect, Message, Platform, PlatformConfig, TestDevices};
 use skerry_words::{Gpa, Port, Tsc, Vector, Width};
 use std::vec::Vec;
 
