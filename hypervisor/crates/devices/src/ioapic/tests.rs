@@ -103,6 +103,17 @@ fn edges_that_nobody_took_are_one_message() {
 }
 
 #[test]
+fn an_edge_that_waits_is_withdrawn_by_masking_or_a_new_trigger() {
+    for now in [0x76 | MASKED, 0x76 | LEVEL] {
+        let mut ioapic = with(0x76);
+        pull(&mut ioapic);
+        assert!(ioapic.has_messages());
+        program(&mut ioapic, now);
+        assert!(!ioapic.has_messages());
+    }
+}
+
+#[test]
 fn an_edge_on_a_masked_pin_is_lost() {
     let mut ioapic = with(0x81 | MASKED);
     ioapic.set_line(PIN, Level::High);

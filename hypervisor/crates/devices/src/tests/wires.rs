@@ -142,6 +142,18 @@ fn test_lines_reach_pins_the_8259_pair_does_not_have() {
 }
 
 #[test]
+fn a_test_line_on_the_timers_wire_leaves_the_timer_its_deadline() {
+    let mut guest = bench();
+    guest.init_pics(!1, 0xff);
+    guest.start_timer(2, 4773);
+    guest.outb(1, 0x2002);
+    assert_eq!(guest.platform.next_deadline(), Tsc::NEVER, "IRQ0 waits");
+    guest.outb(0, 0x2002);
+    assert!(!guest.platform.interrupt_pending());
+    assert!(guest.platform.next_deadline() < guest.now.after(TSC_HZ / 200));
+}
+
+#[test]
 fn a_wide_write_moves_one_test_line() {
     let mut guest = bench();
     guest.route(14, 0x5e);
