@@ -22,6 +22,7 @@ extern crate std;
 mod bus;
 mod chipset;
 mod keyboard;
+pub mod lapic;
 mod line;
 mod pic;
 mod pit;
@@ -33,4 +34,5 @@ mod uart;
 #[cfg(test)]
 mod tests;
 
+pub use lapic::LocalApic;
 pub use platform::{Effect, Platform, PlatformConfig};
