@@ -49,6 +49,9 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
     /// read.
     #[inline]
     pub fn write(&mut self, offset: u16, value: u32, now: Tsc) -> Action {
+        if offset == END_OF_INTERRUPT {
+            return self.end_of_interrupt();
+        }
         if offset & 0xf != 0 {
             return Action::None;
         }
@@ -79,7 +82,7 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
 
     /// What a write to a register does, in every mode. It does not look at what stands there:
     /// that may already be `value`.
-    #[inline]
+    #[inline(never)]
     pub(super) fn store(&mut self, offset: u16, value: u32, now: Tsc) -> Action {
         match offset {
             END_OF_INTERRUPT => return self.end_of_interrupt(),

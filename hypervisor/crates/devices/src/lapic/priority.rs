@@ -47,6 +47,8 @@ pub(super) struct Standing {
     in_service: Summary,
     /// The highest vector in IRR, or 0.
     top: u8,
+    /// The highest vector in ISR, or 0.
+    served: u8,
     /// PPR.
     processor: u8,
 }
@@ -57,17 +59,20 @@ impl Standing {
         requested: Summary::EMPTY,
         in_service: Summary::EMPTY,
         top: 0,
+        served: 0,
         processor: 0,
     };
 
     pub(super) fn scan(page: &ApicPage) -> Self {
         let requested = Summary::scan(page, REQUESTED);
         let in_service = Summary::scan(page, IN_SERVICE);
+        let served = in_service.highest(page, IN_SERVICE);
         Self {
             requested,
             in_service,
             top: requested.highest(page, REQUESTED),
-            processor: processor_priority(page, in_service),
+            served,
+            processor: processor_priority(page.get(TASK_PRIORITY) as u8, served),
         }
     }
 
@@ -77,9 +82,10 @@ impl Standing {
         self.top & 0xf0 > self.processor
     }
 
+    /// The task priority or the highest vector in service has changed.
     #[inline]
     fn settle(&mut self, page: &mut ApicPage) {
-        self.processor = processor_priority(page, self.in_service);
+        self.processor = processor_priority(page.get(TASK_PRIORITY) as u8, self.served);
         page.set(PROCESSOR_PRIORITY, u32::from(self.processor));
     }
 }
@@ -87,10 +93,9 @@ impl Standing {
 /// PPR: the higher class of task and service; the task's sub-class where the task's class is
 /// not the lower one `[SDM 3A, "Task and Processor Priorities", ed. 085]`.
 #[inline]
-fn processor_priority(page: &ApicPage, in_service: Summary) -> u8 {
-    let task = page.get(TASK_PRIORITY) as u8;
-    let served = in_service.highest(page, IN_SERVICE) & 0xf0;
-    if task & 0xf0 >= served { task } else { served }
+fn processor_priority(task: u8, served: u8) -> u8 {
+    let class = served & 0xf0;
+    if task & 0xf0 >= class { task } else { class }
 }
 
 impl<P: Deref<Target = ApicPage>> LocalApic<P> {
@@ -115,8 +120,7 @@ impl<P: Deref<Target = ApicPage>> LocalApic<P> {
     #[must_use]
     pub fn interrupt_status(&self) -> u16 {
         let standing = self.standing();
-        let served = standing.in_service.highest(&self.page, IN_SERVICE);
-        u16::from(standing.top) | u16::from(served) << 8
+        u16::from(standing.top) | u16::from(standing.served) << 8
     }
 
     /// CR8: the class of the task priority, 0 to 15.
@@ -184,6 +188,7 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
         standing.requested.clear(page, REQUESTED, vector);
         standing.top = standing.requested.highest(page, REQUESTED);
         standing.in_service.set(page, IN_SERVICE, vector);
+        standing.served = vector;
         standing.settle(page);
         self.standing = standing;
         self.status_changed = true;
@@ -195,12 +200,13 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
     #[inline]
     pub(super) fn end_of_interrupt(&mut self) -> Action {
         let mut standing = self.standing();
-        let page = &mut *self.page;
-        let vector = standing.in_service.highest(page, IN_SERVICE);
+        let vector = standing.served;
         if vector == 0 {
             return Action::None;
         }
+        let page = &mut *self.page;
         standing.in_service.clear(page, IN_SERVICE, vector);
+        standing.served = standing.in_service.highest(page, IN_SERVICE);
         standing.settle(page);
         self.standing = standing;
         self.status_changed = true;

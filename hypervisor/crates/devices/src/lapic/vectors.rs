@@ -51,8 +51,9 @@ impl Summary {
         let Some(register) = self.0.checked_ilog2() else {
             return 0;
         };
-        let word = page.get(bank | (register as u16) << 4);
-        (register << 5 | word.checked_ilog2().unwrap_or(0)) as u8
+        // A bit more at the low end, so that there is one: it never changes the highest.
+        let word = page.get(bank | (register as u16) << 4) | 1;
+        (register << 5 | word.ilog2()) as u8
     }
 }
 
