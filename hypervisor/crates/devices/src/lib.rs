@@ -40,5 +40,5 @@ mod uart;
 #[cfg(test)]
 mod tests;
 
-pub use lapic::LocalApic;
-pub use platform::{Effect, Platform, PlatformConfig};
+pub use message::Message;
+pub use platform::{Effect, Platform, PlatformConfig, TestDevices};
