@@ -35,7 +35,7 @@ fn run() -> ! {
         state: StatePage::take().expect("the state page is taken once, here"),
     };
     let vmm = Vmm::new(start::vmm_config(start, &mut leaf), clock::now());
-    let mut window = GuestWindow::new(skerry_load::layout::ram(start.memory_bytes));
+    let mut window = GuestWindow::new(start::backed(start, pages::files));
     permit(&vmm);
     match load_guest(start, &mut window, &mut ring0.state) {
         Ok(()) => {}
