@@ -19,7 +19,8 @@ use alloc::vec::Vec;
 use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VM_PAGE, vmm_bits};
 use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, own};
 use skerry_component::{calls, pages};
-use skerry_load::layout::ram;
+use skerry_load::layout::backed;
+use skerry_load::rom_bytes;
 use skerry_manifest::VmManifest;
 use skerry_manifest::report::VmReport;
 use skerry_pages::VmPage;
@@ -49,6 +50,8 @@ struct Kept {
     told_page: Object,
     /// Its files, in the manifest's order.
     files: Vec<BundleFile>,
+    /// What its image needs as a ROM.
+    rom_bytes: u64,
     /// Tells the console of output.
     signal: Object,
     /// Where we fill the data of its VMM.
@@ -203,7 +206,7 @@ impl Vm {
     }
 
     fn new_guest(&self) -> Result<Object, Refused> {
-        let ranges: Vec<GuestRange> = ram(self.manifest.memory_bytes)
+        let ranges: Vec<GuestRange> = backed(self.manifest.memory_bytes, self.kept.rom_bytes)
             .map(|range| GuestRange {
                 start: range.start.0,
                 end: range.end.0,
@@ -279,6 +282,7 @@ impl Kept {
         ground: &mut Ground,
         console: &Console,
     ) -> Result<Self, Refused> {
+        let kernel = ground.bundle.file(&manifest.kernel).unwrap_or_default();
         let files = BundleFile::all(ground, manifest)?;
         let places: Vec<Place> = files.iter().map(|file| file.place).collect();
         let (start_page, start_at) = page_of_ours(ground)?;
@@ -294,6 +298,7 @@ impl Kept {
             told,
             told_page,
             files,
+            rom_bytes: rom_bytes(kernel, manifest.kind),
             signal: console.signal_of(index)?,
             window,
         })

@@ -11,8 +11,8 @@ use skerry_words::Gpa;
 
 /// The bytes of a word.
 const WORD_BYTES: u64 = 8;
-/// The most ranges of RAM that a guest has.
-const MOST_RANGES: usize = 3;
+/// The most ranges of memory that a guest has: RAM in three, and a ROM.
+const MOST_RANGES: usize = 4;
 
 /// A range of RAM: its first address and its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,8 +49,8 @@ pub struct GuestWindow {
 }
 
 impl GuestWindow {
-    /// The window of a guest with RAM in these ranges, as they were given when it was made.
-    /// More than three are not known here.
+    /// The window of a guest with memory in these ranges, as they were given when it was made.
+    /// More than four are not known here.
     #[must_use]
     pub fn new(ram: impl Iterator<Item = Range<Gpa>>) -> Self {
         let mut ranges = [Ram::default(); MOST_RANGES];
@@ -174,10 +174,11 @@ mod tests {
 
     const LOW: Range<Gpa> = Gpa(0)..Gpa(0xa_0000);
     const MIDDLE: Range<Gpa> = Gpa(0xc_0000)..Gpa(0x200_0000);
+    const ROM: Range<Gpa> = Gpa(0xfffe_0000)..Gpa(1 << 32);
     const HIGH: Range<Gpa> = Gpa(1 << 32)..Gpa((1 << 32) + 0x1000);
 
     fn window() -> GuestWindow {
-        GuestWindow::new([LOW, MIDDLE, HIGH].into_iter())
+        GuestWindow::new([LOW, MIDDLE, ROM, HIGH].into_iter())
     }
 
     #[test]
@@ -186,6 +187,7 @@ mod tests {
             (0, 1),
             (0x9_ffff, 1),
             (0xc_0000, 0x1f4_0000),
+            (0xfffe_0000, 0x2_0000),
             (1 << 32, 0x1000),
         ] {
             assert_eq!(window().locate(Gpa(at), bytes), Ok(GUEST_WINDOW + at));

@@ -40,7 +40,7 @@ fn run() -> ! {
     let config = start::vmm_config(start, &mut leaf);
     let others = (1..vcpus).map(apic_page);
     let mut vmm = Vmm::new(config, apic_page(0), others, clock::now());
-    let mut window = GuestWindow::new(skerry_load::layout::ram(start.memory_bytes));
+    let mut window = GuestWindow::new(start::backed(start, pages::files));
     permit(vcpus, &vmm);
     match load_guest(start, &mut window, &mut ring0.state) {
         Ok(()) => {}

@@ -201,6 +201,7 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
     fn notified(&mut self, bits: u64) {
         self.take_bits(bits);
         self.vmm.await_exit(self.ring0.state());
+        self.bound_deadline();
     }
 
     fn take_bits(&mut self, bits: u64) -> Tsc {

@@ -3,10 +3,11 @@
 //! `root` fills the page from the manifest; `main.rs` hands it on to here.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use skerry_devices::PlatformConfig;
 use skerry_devices::TestDevices;
-use skerry_load::{ImageKind, Module, Request};
+use skerry_load::{ImageKind, Module, Request, layout};
 use skerry_pages::StartPage;
 use skerry_vmm::{ApicAssistance, CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
 use skerry_words::Gpa;
@@ -47,6 +48,17 @@ pub fn vmm_config(
             ApicAssistance::Absent
         },
     }
+}
+
+/// The ranges of the guest's memory, as `root` has made it. `file` gives the bytes of a file by
+/// place and length.
+pub fn backed<'a>(
+    start: &StartPage,
+    file: impl Fn(u64, u64) -> &'a [u8],
+) -> impl Iterator<Item = Range<Gpa>> {
+    let kernel = file(start.kernel_at, start.kernel_bytes);
+    let rom_bytes = skerry_load::rom_bytes(kernel, image_kind(start.kind));
+    layout::backed(start.memory_bytes, rom_bytes)
 }
 
 /// How many vCPUs the VM has: 1 to 16.
@@ -226,6 +238,17 @@ mod tests {
         assert_eq!(test_devices(&start), TestDevices::Absent);
         start.test_devices = 1;
         assert_eq!(test_devices(&start), TestDevices::Present);
+    }
+
+    #[test]
+    fn memory_holds_a_rom_if_the_image_is_one() {
+        let image = [0x90; 4096];
+        let file = |_, _| &image[..];
+        let mut start = page();
+        let last = |start: &StartPage| backed(start, file).last().map(|range| range.start);
+        assert_eq!(last(&start), Some(Gpa(0xc_0000)));
+        start.kind = ImageKind::Rom as u64;
+        assert_eq!(last(&start), Some(Gpa(0xffff_f000)));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub const CONSOLE_STRIDE: u64 = 0x2000;
 /// `root`: a place to map what it fills for others.
 pub const SCRATCH: u64 = 0x5000_0000;
 /// Where files of the bundle are mapped: the whole bundle in `root`; a VMM's kernel, and behind
-/// it its initial RAM disk.
+/// it its initial RAM disk and its modules.
 pub const FILES: u64 = 0x1_0000_0000;
 /// Guest-physical address 0 in a VMM. The pages appear on first use.
 pub const GUEST_WINDOW: u64 = 0x4000_0000_0000;

@@ -151,11 +151,13 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.deadline
     }
 
-    /// Between exits, where the guest may have moved on from what `state` says of it: whatever
-    /// waits is looked at after its next exit, which comes at once.
+    /// Between exits, where the guest may have moved on from what `state` says of it: if something
+    /// waits for it, it is delivered after the next exit, which shall come at once.
     pub fn await_exit(&mut self, state: &mut GuestState) {
-        self.attention = true;
-        state.deadline = Tsc(0);
+        self.attention |= self.platform.has_messages();
+        if self.attention || self.platform.interrupt_pending() {
+            state.deadline = Tsc(0);
+        }
     }
 
     /// What the guest was refused so far.

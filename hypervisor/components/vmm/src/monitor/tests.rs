@@ -238,7 +238,7 @@ fn a_full_ring_stops_the_guest_until_there_is_room_and_loses_nothing() {
 }
 
 #[test]
-fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
+fn typed_bytes_reach_the_uart_and_wait_for_the_next_exit() {
     let steps = listens().chain([
         Step::Notified(vmm_bits::CONSOLE),
         reads(5),
@@ -251,7 +251,7 @@ fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
     }
     monitor.ring0.type_bytes(b"k");
     let _ = monitor.enter();
-    assert_eq!(monitor.ring0.state.interrupt_window, 1);
+    assert_eq!(monitor.ring0.state.deadline, Tsc(0));
     assert!(
         !monitor.ring0.state.inject.is_some(),
         "the page may be stale"

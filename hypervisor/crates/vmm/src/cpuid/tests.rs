@@ -75,19 +75,10 @@ fn table() -> CpuidTable {
 #[test]
 fn what_the_platform_lacks_is_hidden() {
     let one = table().look_up(1, 0, seen(0, 1));
-    for (name, bit) in [
-        ("MTRR", 12),
-        ("MCE", 7),
-        ("MCA", 14),
-        ("HTT", 28),
-    ] {
+    for (name, bit) in [("MTRR", 12), ("MCE", 7), ("MCA", 14), ("HTT", 28)] {
         assert_eq!(one.edx & (1 << bit), 0, "{name}");
     }
-    for (name, bit) in [
-        ("MONITOR", 3),
-        ("VMX", 5),
-        ("RDRAND", 30),
-    ] {
+    for (name, bit) in [("MONITOR", 3), ("VMX", 5), ("RDRAND", 30)] {
         assert_eq!(one.ecx & (1 << bit), 0, "{name}");
     }
     assert_ne!(one.ecx & (1 << 31), 0, "the hypervisor bit");
@@ -106,7 +97,10 @@ fn the_local_apic_is_shown_with_its_id_unless_it_is_switched_off() {
     assert_eq!(one.edx & (1 << 9 | 1 << 28), 1 << 9 | 1 << 28);
     assert_eq!(one.ecx & (1 << 21 | 1 << 24), 1 << 21 | 1 << 24);
     let cores = table.look_up(0xb, 1, view);
-    assert_eq!((cores.eax, cores.ebx, cores.ecx, cores.edx), (2, 3, 0x201, 2));
+    assert_eq!(
+        (cores.eax, cores.ebx, cores.ecx, cores.edx),
+        (2, 3, 0x201, 2)
+    );
     view.apic_base &= !(1 << 11);
     assert_eq!(table.look_up(1, 0, view).edx & (1 << 9), 0);
 }
