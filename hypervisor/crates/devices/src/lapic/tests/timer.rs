@@ -171,6 +171,8 @@ fn assert_same(apic: &mut Apic, naive: &mut Naive) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn it_counts_like_one_that_ticks(steps in steps()) {
         let mut apic = xapic();
