@@ -8,7 +8,7 @@ use core::ops::{Deref, DerefMut};
 
 use skerry_words::{ApicPage, Gpa};
 
-use super::register::{COMMAND_HIGH, COMMAND_WIDE, ID, LOGICAL_DESTINATION};
+use super::register::{ID, LOGICAL_DESTINATION};
 use super::{LocalApic, Role, X2apic};
 
 /// Where the registers are after reset.
@@ -126,14 +126,12 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
         Ok(())
     }
 
-    /// From xAPIC mode on: an ID the guest wrote, the logical destination and the command's
-    /// high half are lost, all else stays
+    /// From xAPIC mode on: an ID the guest wrote and the logical destination are lost, and the
+    /// command's high half, which is at another place now; all else stays
     /// `[SDM 3A, "State Changes From xAPIC Mode to x2APIC Mode", ed. 085]`.
     fn enter_x2apic(&mut self) {
         let logical = self.x2apic_logical_id();
         self.page.set(ID, self.config.id);
         self.page.set(LOGICAL_DESTINATION, logical);
-        self.page.set(COMMAND_HIGH, 0);
-        self.page.set(COMMAND_WIDE, 0);
     }
 }

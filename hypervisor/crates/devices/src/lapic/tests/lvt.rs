@@ -123,6 +123,26 @@ fn a_level_that_stands_is_seen_when_the_entry_is_unmasked() {
 }
 
 #[test]
+fn an_edge_entry_and_an_init_forget_the_level_being_served() {
+    let served = || {
+        let mut apic = xapic();
+        write(&mut apic, 0x350, 0x8031);
+        assert_pin(&mut apic, Lint::Lint0, PinLevel::Asserted);
+        apic.acknowledge();
+        assert_eq!(read(&mut apic, 0x350), 0xc031);
+        apic
+    };
+    let mut apic = served();
+    write(&mut apic, 0x350, 0x0031);
+    assert_eq!(read(&mut apic, 0x350), 0x0031);
+    let mut apic = served();
+    apic.reset_by_init();
+    write(&mut apic, 0xf0, 0x1ff);
+    write(&mut apic, 0x350, 0x8042);
+    assert_eq!(apic.acknowledge(), Some(Vector(0x42)));
+}
+
+#[test]
 fn pins_can_be_nmi_smi_and_init_by_their_edges() {
     let mut apic = xapic();
     for (lvt, event) in [

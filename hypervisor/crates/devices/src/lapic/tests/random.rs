@@ -88,7 +88,7 @@ fn apply(apic: &mut Apic, step: &Step, now: &mut Tsc) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_remembered_follows_from_the_page(steps in steps()) {

@@ -171,6 +171,8 @@ fn assert_same(apic: &mut Apic, naive: &mut Naive) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn it_counts_like_one_that_ticks(steps in steps()) {
         let mut apic = xapic();
@@ -353,4 +355,14 @@ fn the_same_holds_where_the_cpu_has_written_the_page_already() {
     let _ = apic.written(0x320, NOW.after(10));
     assert_eq!(apic.acknowledge(), Some(Vector(VECTOR as u8)));
     assert_eq!(apic.page().get(0x320), 0x0007_00f3);
+}
+
+#[test]
+fn an_interrupt_due_before_any_change_to_the_timer_is_not_lost() {
+    for (offset, value) in [(0x380, 50), (0x380, 0), (0x3e0, 0), (0xf0, 0xff)] {
+        let mut apic = timer(0);
+        write(&mut apic, 0x380, 10);
+        let _ = apic.write(offset, value, NOW.after(10));
+        assert!(apic.pending(), "{offset:#x}");
+    }
 }
