@@ -13,6 +13,7 @@
 //! | x2APIC registers 800h to 8FFh | by the rules of `skerry_devices::lapic`, or by the CPU | the same |
 //! | EFER C0000080h | as written | by the rules of `control` |
 //! | FS, GS, KERNEL_GS base, STAR, LSTAR, CSTAR, FMASK, SYSENTER, PAT, TSC_AUX | by the CPU | by the CPU |
+//! | AMD's performance event selects and counters C0010000h to C0010007h, which no CPUID bit hides | 0: they stand still | 0 only |
 //! | AMD's interrupt-pending message C0010055h | 0: no message is sent in C1E | `#GP` |
 //! | everything else | `#GP` | `#GP` |
 //!
@@ -37,6 +38,8 @@ const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
 const TSC_DEADLINE: u32 = 0x6e0;
 const EFER: u32 = 0xc000_0080;
+const COUNTERS: u32 = 0xc001_0000;
+const LAST_COUNTER: u32 = 0xc001_0007;
 const INTERRUPT_PENDING: u32 = 0xc001_0055;
 
 /// Fast strings on (bit 0); branch trace and precise event sampling unavailable (11, 12).
@@ -52,7 +55,7 @@ where
     let index = MsrIndex(state.get(Gpr::Rcx) as u32);
     let value = match index.0 {
         TIME_STAMP_COUNTER => now.0.wrapping_add(cpu.tsc_offset),
-        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING => 0,
+        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING | COUNTERS..=LAST_COUNTER => 0,
         APIC_BASE => cpu.apic.base(),
         FEATURE_CONTROL => FEATURE_CONTROL_LOCKED,
         TSC_ADJUST => cpu.tsc_adjust,
@@ -108,7 +111,7 @@ where
             state.apic_mode = cpu.apic_mode();
             state.dirty |= StateGroups::APIC;
         }
-        BIOS_SIGN_ID | DEBUGCTL if value == 0 => {}
+        BIOS_SIGN_ID | DEBUGCTL | COUNTERS..=LAST_COUNTER if value == 0 => {}
         MISC_ENABLE if value == MISC_ENABLE_VALUE => {}
         EFER => {
             state.efer = checked_efer(value, state)?;
