@@ -36,6 +36,8 @@ pub fn vmm_config(
             rtc_unix_seconds: start.rtc_unix_seconds,
             memory_bytes: start.memory_bytes,
             mmio_uart: (start.mmio_uart != 0).then_some(MMIO_UART),
+            vcpus: 1,
+            test_devices: skerry_devices::TestDevices::Absent,
         },
     }
 }

@@ -42,6 +42,7 @@ impl<'a> Bus<'a> {
             Effect::None => {}
             Effect::Console(byte) => self.console.push(byte),
             Effect::Reset => self.end = Some(Resume::Reset),
+            Effect::PowerOff => self.end = Some(Resume::Stop(StopReason::Shutdown(0))),
             Effect::DebugExit(value) => {
                 self.end = Some(Resume::Stop(StopReason::DebugExit(value)));
             }

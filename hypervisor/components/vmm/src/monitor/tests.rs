@@ -133,6 +133,8 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
             rtc_unix_seconds: 0,
             memory_bytes: 1 << 20,
             mmio_uart: None,
+            vcpus: 1,
+            test_devices: skerry_devices::TestDevices::Absent,
         },
     };
     let mut state = Box::new(GuestState::at_reset());

@@ -69,6 +69,8 @@ impl Guest {
                 rtc_unix_seconds: 946_684_800,
                 memory_bytes: 0x1_0000,
                 mmio_uart: Some(Gpa(0xfe03_0000)),
+                vcpus: 1,
+                test_devices: skerry_devices::TestDevices::Absent,
             },
         };
         let mut state = GuestState::at_reset();
