@@ -81,7 +81,7 @@ pub enum LoadError {
     /// No known kind of image starts with these bytes.
     #[error(
         "the image starts with {} and is no bzImage, ELF or multiboot file, boot sector or ROM; \
-         name another file, or set `kind = \"flat\"` to run bare code in real mode",
+         name another file, or set `kind` to \"flat\" for bare code in real mode, or to \"rom\"",
         Start(*.0)
     )]
     Unrecognized([u8; 4]),

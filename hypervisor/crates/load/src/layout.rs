@@ -101,7 +101,7 @@ pub enum RangeKind {
 }
 
 impl RangeKind {
-    /// The number that both the e820 table and PVH's memory map have for it.
+    /// The number that e820 tables and the memory maps of PVH and multiboot have for it.
     #[must_use]
     pub const fn number(self) -> u32 {
         match self {
@@ -122,6 +122,15 @@ pub fn memory_map(memory_bytes: u64) -> impl Iterator<Item = (Range<Gpa>, RangeK
     .into_iter()
     .filter(|(range, _)| !range.is_empty())
     .map(|(range, kind)| (Gpa(range.start)..Gpa(range.end), kind))
+}
+
+/// The same as numbers: first address, bytes, and what the range is, as e820 tables, PVH and
+/// multiboot number it.
+pub(crate) fn map_entries(memory_bytes: u64) -> impl Iterator<Item = (u64, u64, u32)> {
+    memory_map(memory_bytes).map(|(range, kind)| {
+        let bytes = range.end.0.saturating_sub(range.start.0);
+        (range.start.0, bytes, kind.number())
+    })
 }
 
 const fn high_ram_end(memory_bytes: u64) -> u64 {

@@ -107,10 +107,11 @@ pub fn plan<'a>(request: &Request<'a>) -> Result<LoadPlan<'a>, LoadError> {
 
 /// What an image is, by its bytes; never [`ImageKind::Auto`].
 ///
-/// The first of these that it has decides: a bzImage's signature; an ELF file's PVH note; a
-/// multiboot2 header; a multiboot header; an ELF file's magic; a boot sector's signature. What
-/// has none of them is a ROM if it has a multiple of 64 KiB and starts with a jump where a ROM
-/// is entered.
+/// An ELF file is by the first of these that it has: a PVH note; a multiboot2 header; a multiboot
+/// header; its own entry. Any other file: a bzImage's signature; the size and the first
+/// instruction of a ROM, without a boot sector's signature; a multiboot2 header; a multiboot
+/// header; a boot sector's signature. ROMs come early, since U-Boot's has a multiboot header for
+/// those that start it as a ROM.
 ///
 /// # Errors
 /// An empty image, one of no known kind, and a damaged ELF file.
@@ -118,24 +119,38 @@ pub fn sniff(image: &[u8]) -> Result<ImageKind, LoadError> {
     if image.is_empty() {
         return Err(LoadError::EmptyImage);
     }
-    let is_elf = elf_image::is_elf(image);
-    if linux::is_linux(image) && !is_elf {
-        return Ok(ImageKind::LinuxBzImage);
+    if elf_image::is_elf(image) {
+        return sniff_elf(image);
     }
-    let has_note = if is_elf {
-        elf_image::has_pvh_note(image)
+    let is_boot_sector = flat::is_boot_sector(image);
+    if linux::is_linux(image) {
+        Ok(ImageKind::LinuxBzImage)
+    } else if rom::is_rom(image) && !is_boot_sector {
+        Ok(ImageKind::Rom)
+    } else if let Some(kind) = sniff_header(image) {
+        Ok(kind)
+    } else if is_boot_sector {
+        Ok(ImageKind::Flat)
     } else {
-        Ok(false)
-    };
-    match has_note {
-        Ok(true) => Ok(ImageKind::Pvh),
-        _ if multiboot2::has_header(image) => Ok(ImageKind::Multiboot2),
-        _ if multiboot::has_header(image) => Ok(ImageKind::Multiboot),
-        Err(damaged) => Err(damaged),
-        Ok(false) if is_elf => Ok(ImageKind::Elf),
-        Ok(false) if flat::is_boot_sector(image) => Ok(ImageKind::Flat),
-        Ok(false) if rom::is_rom(image) => Ok(ImageKind::Rom),
-        Ok(false) => Err(LoadError::Unrecognized(bytes::first4(image))),
+        Err(LoadError::Unrecognized(bytes::first4(image)))
+    }
+}
+
+fn sniff_elf(image: &[u8]) -> Result<ImageKind, LoadError> {
+    match (elf_image::has_pvh_note(image), sniff_header(image)) {
+        (Ok(true), _) => Ok(ImageKind::Pvh),
+        (_, Some(kind)) => Ok(kind),
+        (Ok(false), None) => Ok(ImageKind::Elf),
+        (Err(damaged), None) => Err(damaged),
+    }
+}
+
+/// The version of multiboot that the image has a header of.
+fn sniff_header(image: &[u8]) -> Option<ImageKind> {
+    if multiboot2::has_header(image) {
+        Some(ImageKind::Multiboot2)
+    } else {
+        multiboot::has_header(image).then_some(ImageKind::Multiboot)
     }
 }
 

@@ -9,8 +9,8 @@ use alloc::{vec, vec::Vec};
 use skerry_verdict::Registers;
 use skerry_words::{Gpa, Gpr, PAGE_BYTES};
 
-use crate::bytes::{array, first4, put};
-use crate::layout::{self, CMDLINE, CMDLINE_BYTES, GDT, MIB, PAGE_TABLES, START_INFO};
+use crate::bytes::{array, first4, push_u32s, push_u64s, put};
+use crate::layout::{CMDLINE, CMDLINE_BYTES, GDT, MIB, PAGE_TABLES, START_INFO, map_entries};
 use crate::plan::{Builder, LoadPlan};
 use crate::{ImageKind, LoadError, Part, Request, entry, modules, paging};
 
@@ -211,22 +211,13 @@ fn zero_page(header: &[u8], initrd: Option<(Gpa, usize)>, rsdp: Gpa, memory_byte
     let (at, bytes) = initrd.unwrap_or((Gpa(0), 0));
     put(&mut page, 0x218, &(at.0 as u32).to_le_bytes());
     put(&mut page, 0x21c, &(bytes as u32).to_le_bytes());
-    let map: Vec<_> = layout::memory_map(memory_bytes).collect();
+    let map: Vec<_> = map_entries(memory_bytes).collect();
     put(&mut page, E820_COUNT, &[map.len() as u8]);
-    let table: Vec<u8> = map
-        .iter()
-        .flat_map(|(range, kind)| e820_entry(range.start, range.end, kind.number()))
-        .collect();
+    let mut table = Vec::new();
+    for (start, range_bytes, kind) in map {
+        push_u64s(&mut table, [start, range_bytes]);
+        push_u32s(&mut table, [kind]);
+    }
     put(&mut page, E820_TABLE, &table);
     page
-}
-
-fn e820_entry(start: Gpa, end: Gpa, number: u32) -> Vec<u8> {
-    let bytes = end.0.saturating_sub(start.0);
-    let parts = [
-        &start.0.to_le_bytes()[..],
-        &bytes.to_le_bytes(),
-        &number.to_le_bytes(),
-    ];
-    parts.concat()
 }

@@ -15,7 +15,7 @@ use skerry_words::Gpr;
 use crate::address_fields::AddressFields;
 use crate::bytes::{first4, u32_at};
 use crate::modules;
-use crate::multiboot_info::{info, place_info};
+use crate::multiboot_info::{place_structure, structure};
 use crate::plan::{Builder, LoadPlan};
 use crate::{LoadError, Request, elf_image, entry};
 
@@ -47,8 +47,8 @@ pub(crate) fn plan<'a>(
     })?;
     let eip = header.place(request.image, &mut builder)?;
     let modules = modules::place_behind_image(request, &mut builder)?;
-    let info = |at| info(at, request, &modules);
-    let at = place_info(&mut builder, info)?;
+    let written = |at| structure(at, request, &modules);
+    let at = place_structure(&mut builder, written)?;
     let mut state = entry::protected_mode(eip);
     state.set(Gpr::Rax, LOADER_MAGIC);
     state.set(Gpr::Rbx, at.0);

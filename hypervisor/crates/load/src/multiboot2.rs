@@ -14,8 +14,8 @@ use skerry_words::Gpr;
 use crate::address_fields::AddressFields;
 use crate::bytes::{first4, u16_at, u32_at};
 use crate::multiboot::inside;
-use crate::multiboot_info::place_info;
-use crate::multiboot2_info::{Handed, info};
+use crate::multiboot_info::place_structure;
+use crate::multiboot2_info::{Handed, tags};
 use crate::plan::{Builder, LoadPlan};
 use crate::{LoadError, Request, Rsdp, elf_image, entry, modules};
 
@@ -58,7 +58,7 @@ pub(crate) fn plan<'a>(
         rsdp,
         load_base,
     };
-    let at = place_info(&mut builder, |_| info(&handed))?;
+    let at = place_structure(&mut builder, |_| tags(&handed))?;
     let mut state = entry::protected_mode(eip);
     state.set(Gpr::Rax, LOADER_MAGIC);
     state.set(Gpr::Rbx, at.0);

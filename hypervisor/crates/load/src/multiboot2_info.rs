@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::Rsdp;
 use crate::bytes::{push_u32s, push_u64s, put};
-use crate::layout::{lower_and_upper_kib, memory_map};
+use crate::layout::{lower_and_upper_kib, map_entries};
 use crate::modules::Placed;
 use crate::multiboot_info::LOADER_NAME;
 
@@ -26,7 +26,7 @@ pub(crate) struct Handed<'a> {
 }
 
 /// The structure's bytes, the same for every address.
-pub(crate) fn info(handed: &Handed<'_>) -> Vec<u8> {
+pub(crate) fn tags(handed: &Handed<'_>) -> Vec<u8> {
     let mut tags = Tags(Vec::new());
     push_u32s(&mut tags.0, [0, 0]);
     tags.push(1, [handed.cmdline.as_bytes(), &[0]].concat());
@@ -52,10 +52,9 @@ pub(crate) fn info(handed: &Handed<'_>) -> Vec<u8> {
 fn map(memory_bytes: u64) -> Vec<u8> {
     let mut body = Vec::new();
     push_u32s(&mut body, [MAP_ENTRY_BYTES, 0]);
-    for (range, kind) in memory_map(memory_bytes) {
-        let range_bytes = range.end.0.saturating_sub(range.start.0);
-        push_u64s(&mut body, [range.start.0, range_bytes]);
-        push_u32s(&mut body, [kind.number(), 0]);
+    for (start, range_bytes, kind) in map_entries(memory_bytes) {
+        push_u64s(&mut body, [start, range_bytes]);
+        push_u32s(&mut body, [kind, 0]);
     }
     body
 }

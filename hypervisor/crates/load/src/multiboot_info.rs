@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use skerry_words::Gpa;
 
 use crate::bytes::{push_u32s, push_u64s};
-use crate::layout::{INFO_WINDOWS, lower_and_upper_kib, memory_map};
+use crate::layout::{INFO_WINDOWS, lower_and_upper_kib, map_entries};
 use crate::modules::Placed;
 use crate::plan::Builder;
 use crate::texts::Texts;
@@ -29,20 +29,20 @@ const HAS_MODULES: u32 = 1 << 3;
 const HAS_MAP: u32 = 1 << 6;
 const HAS_LOADER_NAME: u32 = 1 << 9;
 
-/// Places a structure, which `info` writes for its address, where the image leaves room.
-pub(crate) fn place_info(
+/// Places a structure, which is `written` for its address, where the image leaves room.
+pub(crate) fn place_structure(
     builder: &mut Builder<'_>,
-    info: impl Fn(Gpa) -> Vec<u8>,
+    written: impl Fn(Gpa) -> Vec<u8>,
 ) -> Result<Gpa, LoadError> {
-    let bytes = info(Gpa(0)).len() as u64;
+    let bytes = written(Gpa(0)).len() as u64;
     let at = builder.room(Part::BootData, bytes, 8, &INFO_WINDOWS)?;
-    builder.place(Part::BootData, at, info(at), 0)?;
+    builder.place(Part::BootData, at, written(at), 0)?;
     Ok(at)
 }
 
 /// The structure for the address `at`, below 4 GiB as all it points to: itself, the modules, the
 /// memory map, the texts.
-pub(crate) fn info(at: Gpa, request: &Request<'_>, modules: &[Placed<'_>]) -> Vec<u8> {
+pub(crate) fn structure(at: Gpa, request: &Request<'_>, modules: &[Placed<'_>]) -> Vec<u8> {
     let map = map(request.memory_bytes);
     let modules_at = at.0.saturating_add(INFO_BYTES);
     let module_bytes = MODULE_BYTES.saturating_mul(modules.len() as u64);
@@ -78,11 +78,10 @@ pub(crate) fn info(at: Gpa, request: &Request<'_>, modules: &[Placed<'_>]) -> Ve
 
 fn map(memory_bytes: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (range, kind) in memory_map(memory_bytes) {
-        let range_bytes = range.end.0.saturating_sub(range.start.0);
+    for (start, range_bytes, kind) in map_entries(memory_bytes) {
         push_u32s(&mut bytes, [MAP_ENTRY_REST]);
-        push_u64s(&mut bytes, [range.start.0, range_bytes]);
-        push_u32s(&mut bytes, [kind.number()]);
+        push_u64s(&mut bytes, [start, range_bytes]);
+        push_u32s(&mut bytes, [kind]);
     }
     bytes
 }

@@ -21,14 +21,17 @@ const CHIP_BYTES: usize = 64 << 10;
 const RESET_VECTOR: usize = 16;
 /// JMP to a far address, to a near one, and to a short one.
 const JUMPS: [u8; 3] = [0xea, 0xe9, 0xeb];
+/// What may stand in front of it: CLI, CLD, NOP.
+const BEFORE_JUMP: [u8; 3] = [0xfa, 0xfc, 0x90];
 /// The end of a ROM that is seen below 1 MiB.
 const SHADOW_BYTES: usize = 128 << 10;
 
-/// Whether a file that is nothing else is a ROM: it has the size of chips, and starts with a
-/// jump where it would be entered.
+/// Whether a file looks like a ROM: it has the size of chips, and there is a jump where it would
+/// be entered, at most behind instructions that set flags. Others can be named one.
 pub(crate) fn is_rom(image: &[u8]) -> bool {
-    let vector = image.len().checked_sub(RESET_VECTOR);
-    let first = vector.and_then(|at| image.get(at));
+    let vector = image.len().saturating_sub(RESET_VECTOR);
+    let code = image.get(vector..).unwrap_or_default();
+    let first = code.iter().find(|byte| !BEFORE_JUMP.contains(byte));
     image.len().is_multiple_of(CHIP_BYTES)
         && has_rom_size(image)
         && first.is_some_and(|byte| JUMPS.contains(byte))

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use skerry_words::Gpa;
 
 use crate::bytes::{push_u32s, push_u64s};
-use crate::layout::{START_INFO, memory_map};
+use crate::layout::{START_INFO, map_entries};
 
 const MAGIC: u32 = 0x336e_c578;
 const VERSION: u32 = 1;
@@ -28,7 +28,7 @@ pub(crate) fn start_info(
     let modules_at = START_INFO.0.saturating_add(INFO_BYTES);
     let list_bytes = MODULE_BYTES.saturating_mul(modules.len() as u64);
     let map_at = modules_at.saturating_add(list_bytes);
-    let map: Vec<_> = memory_map(memory_bytes).collect();
+    let map: Vec<_> = map_entries(memory_bytes).collect();
 
     let mut bytes = Vec::new();
     push_u32s(&mut bytes, [MAGIC, VERSION, 0, modules.len() as u32]);
@@ -37,10 +37,9 @@ pub(crate) fn start_info(
     for (at, module_bytes, cmdline_at) in modules {
         push_u64s(&mut bytes, [at.0, *module_bytes, *cmdline_at, 0]);
     }
-    for (range, kind) in map {
-        let range_bytes = range.end.0.saturating_sub(range.start.0);
-        push_u64s(&mut bytes, [range.start.0, range_bytes]);
-        push_u32s(&mut bytes, [kind.number(), 0]);
+    for (start, range_bytes, kind) in map {
+        push_u64s(&mut bytes, [start, range_bytes]);
+        push_u32s(&mut bytes, [kind, 0]);
     }
     bytes
 }

@@ -155,7 +155,7 @@ fn the_information_keeps_clear_of_an_image_in_low_memory() {
     assert_eq!(plan.entry.get(Gpr::Rbx), 0x1000);
     assert!(is_sound(&plan, MIB));
     let all = Elf::new(32, 0x8000, vec![Segment::load(0x1000, &header, 0x9_f000)]).build();
-    let above = common_plan_rbx(&all);
+    let above = structure_at(&all);
     assert_eq!(above, MIB, "above 1 MiB if there is no other place");
     let error = refused(&request(&all, 1));
     assert!(
@@ -170,7 +170,7 @@ fn the_information_keeps_clear_of_an_image_in_low_memory() {
     );
 }
 
-fn common_plan_rbx(image: &[u8]) -> u64 {
+fn structure_at(image: &[u8]) -> u64 {
     plan(&request(image, 2)).unwrap().entry.get(Gpr::Rbx)
 }
 

@@ -76,16 +76,24 @@ fn the_largest_rom_has_16_mib_and_each_has_whole_pages() {
 }
 
 #[test]
-fn a_file_is_taken_for_a_rom_only_if_it_is_nothing_else() {
-    for jump in [0xea, 0xe9, 0xeb] {
+fn a_file_is_taken_for_a_rom_by_its_size_and_its_first_instruction() {
+    for vector in [
+        &[0xea][..],
+        &[0xe9],
+        &[0xeb],
+        &[0xfa, 0xfc, 0xe9],
+        &[0x90, 0xeb],
+    ] {
         let mut image = rom(128 * KIB);
-        image[128 * KIB - 16] = jump;
+        image[128 * KIB - 16..][..vector.len()].copy_from_slice(vector);
         assert_eq!(sniff(&image), Ok(ImageKind::Rom));
         assert_eq!(rom_bytes(&image, ImageKind::Auto), 128 << 10);
     }
     let kind_of = |image: &[u8]| (sniff(image), rom_bytes(image, ImageKind::Auto));
     let mut no_jump = rom(128 * KIB);
-    no_jump[128 * KIB - 16] = 0x90;
+    no_jump[128 * KIB - 16] = 0xf4;
+    assert!(matches!(kind_of(&no_jump), (Err(_), 0)));
+    no_jump[128 * KIB - 16..].fill(0x90);
     assert!(matches!(kind_of(&no_jump), (Err(_), 0)));
     assert!(matches!(kind_of(&rom(96 * KIB)), (Err(_), 0)));
     let mut sector = rom(64 * KIB);
@@ -93,6 +101,8 @@ fn a_file_is_taken_for_a_rom_only_if_it_is_nothing_else() {
     assert_eq!(kind_of(&sector), (Ok(ImageKind::Flat), 0));
     let mut headed = rom(64 * KIB);
     headed[..12].copy_from_slice(&multiboot(0, &[]));
+    assert_eq!(kind_of(&headed), (Ok(ImageKind::Rom), 64 << 10));
+    headed.push(0);
     assert_eq!(kind_of(&headed), (Ok(ImageKind::Multiboot), 0));
     assert_eq!(rom_bytes(&rom(64 * KIB), ImageKind::Elf), 0);
 }
