@@ -18,7 +18,7 @@ const VMM_BYTES: u64 = 2 << 20;
 pub struct Packed {
     /// The archive.
     pub bytes: Vec<u8>,
-    /// The memory of all VMs together, and of their VMMs.
+    /// The memory of all VMs together, with their ROMs, and of their VMMs.
     pub guest_bytes: u64,
 }
 
@@ -45,7 +45,13 @@ pub fn pack(source: &Source, guests: &Guests, power_off: &[PortWrite]) -> Result
         .map_err(|error| Failure::Input(error.to_string()))?;
     let vms = manifest.vms.iter();
     let guest_bytes = vms
-        .map(|vm| vm.memory_bytes.saturating_add(VMM_BYTES))
+        .map(|vm| {
+            let kernel = files.get(&vm.kernel).map_or(&[][..], Vec::as_slice);
+            let rom_bytes = skerry_load::rom_bytes(kernel, vm.kind);
+            (vm.memory_bytes)
+                .saturating_add(rom_bytes)
+                .saturating_add(VMM_BYTES)
+        })
         .sum();
     Ok(Packed { bytes, guest_bytes })
 }

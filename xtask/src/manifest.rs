@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use skerry_abi::layout::MOST_VMS;
-use skerry_load::{Module, Request};
+use skerry_load::{LoadError, Module, Request};
 use skerry_manifest::{Manifest, VmManifest};
 
 use crate::failure::Failure;
@@ -257,13 +257,20 @@ fn check_image(
         return Ok(());
     };
     if let Err(error) = skerry_load::plan(&request) {
-        let file = match &vm.initrd {
-            Some(initrd) if error.key() == "initrd" => initrd,
-            _ => &vm.kernel,
-        };
+        let file = blamed(vm, &error);
         refusals.add(places.of(error.key()), format!("\"{file}\": {error}"));
     }
     Ok(())
+}
+
+/// The file that an error is about.
+fn blamed<'a>(vm: &'a VmManifest, error: &LoadError) -> &'a str {
+    let module = error.module().and_then(|index| vm.modules.get(index));
+    match (module, &vm.initrd) {
+        (Some(module), _) => &module.file,
+        (None, Some(initrd)) if error.key() == "initrd" => initrd,
+        (None, _) => &vm.kernel,
+    }
 }
 
 /// The VM's modules, if their files are there.

@@ -34,17 +34,17 @@ impl Machine {
         }
     }
 
-    /// The caller's own vCPU, if the handle is to it and it has a state.
+    /// The vCPU that the handle is to, if it is the caller's own and has a state.
     fn runnable(&self, id: Id<Component>, handle: Handle) -> Result<Id<Vcpu>, Refused> {
         let component = self.components.get(id).ok_or(Refused::Revoked)?;
         let (target, rights) = component.table.look_up(handle)?;
         let Target::Vcpu(vcpu) = target else {
             return Err(Refused::WrongKind);
         };
-        if !rights.contains(Rights::RUN) || component.vcpu != Some(vcpu) {
+        let running = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?;
+        if !rights.contains(Rights::RUN) || running.component != id {
             return Err(Refused::NotPermitted);
         }
-        let running = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?;
         if running.is_reset {
             Ok(vcpu)
         } else {
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    /// The caller's own vCPU, by its first argument.
+    /// A vCPU of the caller's own, by its first argument.
     fn own_vcpu(&mut self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
         let vcpu = self.find(caller, 0, Rights::RUN, Target::vcpu)?;
         let owner = self.vcpus.get(vcpu).ok_or(Refused::Revoked)?.component;

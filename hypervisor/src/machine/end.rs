@@ -4,6 +4,7 @@ use super::Machine;
 use crate::object::component::Component;
 use crate::object::guest::Guest;
 use crate::object::memory::Memory;
+use crate::object::vcpu::Vcpu;
 use crate::{mem, power};
 use skerry_abi::{EndCause, Refused, layout};
 use skerry_rights::Id;
@@ -20,7 +21,7 @@ impl Machine {
             return;
         }
         component.record.own_bytes = own_bytes;
-        let (maker, vcpu) = (component.maker, component.vcpu);
+        let maker = component.maker;
         if let Some(place) = component.thread.place.take() {
             self.scheduler.remove(place);
             self.places[place.0] = None;
@@ -30,7 +31,8 @@ impl Machine {
                 memory.mappings -= 1;
             }
         }
-        if vcpu.is_some() && self.loaded == vcpu {
+        let loaded = self.loaded.and_then(|vcpu| self.vcpus.get(vcpu));
+        if loaded.is_some_and(|vcpu| vcpu.component == id) {
             self.take_vcpu_off();
         }
         match maker {
@@ -82,16 +84,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends a guest and its vCPU.
+    /// Ends a guest and its vCPUs.
     ///
     /// # Errors
     /// [`Refused::WrongState`] while its VMM has not ended; [`Refused::Revoked`].
     pub fn end_guest(&mut self, id: Id<Guest>) -> Result<(), Refused> {
         self.guests.get(id).ok_or(Refused::Revoked)?;
-        let of_guest = self.vcpus.iter().find(|(_, vcpu)| vcpu.guest == id);
-        if let Some((vcpu, component)) = of_guest.map(|(id, vcpu)| (id, vcpu.component)) {
-            let owner = self.components.get(component);
-            if owner.is_some_and(|owner| !owner.has_ended()) {
+        while let Some(vcpu) = self.vcpu_of(id) {
+            let vmm = self.vcpus.get(vcpu).map(|vcpu| vcpu.component);
+            let vmm = vmm.and_then(|vmm| self.components.get(vmm));
+            if vmm.is_some_and(|vmm| !vmm.has_ended()) {
                 return Err(Refused::WrongState);
             }
             if self.loaded == Some(vcpu) {
@@ -101,5 +103,10 @@ impl Machine {
         }
         self.guests.remove(id);
         Ok(())
+    }
+
+    fn vcpu_of(&self, guest: Id<Guest>) -> Option<Id<Vcpu>> {
+        let mut all = self.vcpus.iter();
+        all.find(|(_, vcpu)| vcpu.guest == guest).map(|(id, _)| id)
     }
 }

@@ -53,7 +53,7 @@ impl Machine {
         let Some(component) = self.components.get(id) else {
             return Step::Leave(Turn::Ended);
         };
-        if let Some(vcpu) = component.vcpu.and_then(|id| self.vcpus.get_mut(id)) {
+        if let Some(vcpu) = self.loaded.and_then(|id| self.vcpus.get_mut(id)) {
             vcpu.hardware.cr2_is_lost();
         }
         let access = Access::of_fault(component.thread.frame.error_code());

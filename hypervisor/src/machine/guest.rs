@@ -49,6 +49,7 @@ impl Machine {
         (vcpu_id, handle): (Id<Vcpu>, u64),
         slice_end: Tsc,
     ) -> Step {
+        self.put_vcpu_on(vcpu_id);
         let (Some(component), Some(vcpu)) =
             (self.components.get_mut(id), self.vcpus.get_mut(vcpu_id))
         else {
@@ -57,6 +58,7 @@ impl Machine {
         let Some(guest) = self.guests.get_mut(vcpu.guest) else {
             return Step::Leave(Turn::Ended);
         };
+        component.vcpu = Some(vcpu_id);
         if component.thread.pending != 0 {
             let bits = component.thread.take_pending();
             let frame = &mut component.thread.frame;
@@ -85,8 +87,9 @@ impl Machine {
 }
 
 /// Guest, VMM, guest, VMM: as long as the VMM's next call is the same again, nothing that was
-/// checked for the first one can have changed.
-#[inline(always)]
+/// checked for the first one can have changed. Throughout, the timer is armed for the end of the
+/// slice at the latest. A function of its own, so that all it needs fits into registers.
+#[inline(never)]
 fn alternate(
     thread: &mut Thread,
     vcpu: &mut Vcpu,
@@ -95,6 +98,7 @@ fn alternate(
     slice_end: Tsc,
 ) -> Left {
     const CALL: u64 = CALL_VECTOR as u64;
+    cpu::apic::interrupt_by(slice_end);
     loop {
         match enter_once(thread, vcpu, guest, slice_end) {
             After::Enter => {}
@@ -102,7 +106,6 @@ fn alternate(
             After::OutOfMemory => return Left::OutOfMemory,
             After::Hand => {
                 thread.frame.answer(RunEnd::Exit as u64);
-                cpu::apic::interrupt_by(slice_end);
                 let vector = thread.frame.enter();
                 if vector != CALL || !thread.frame.is_run_of(handle) {
                     return Left::Ring3(vector);
@@ -133,6 +136,8 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
         VmExit::HostInterrupt(vector) => {
             if let Some(vector) = vector {
                 cpu::interrupt::dispatch(vector);
+                // It may have been the timer's.
+                cpu::apic::interrupt_by(slice_end);
             }
             if now >= slice_end || cpu::interrupt::lines_wait() {
                 return After::Preempt;

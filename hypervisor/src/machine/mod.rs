@@ -226,36 +226,58 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes the vCPU of a guest, whose VMM a component will be.
+    /// Makes a vCPU of a guest, whose VMM a component will be.
     ///
     /// # Errors
-    /// [`Refused::WrongState`] if either has one already, or the component has started;
-    /// [`Refused::Exhausted`], [`Refused::Revoked`].
+    /// [`Refused::WrongState`] if the guest has another VMM or the component another guest, or
+    /// the component has started; [`Refused::Exhausted`], [`Refused::Revoked`].
     pub fn new_vcpu(
         &mut self,
         guest: Id<Guest>,
         component: Id<Component>,
     ) -> Result<Id<Vcpu>, Refused> {
-        let stage = self.guests.get(guest).ok_or(Refused::Revoked)?.stage();
+        let index = self.next_vcpu_of(component, guest)?;
         let owner = self.components.get_mut(component).ok_or(Refused::Revoked)?;
-        let is_new = owner.record.state == ComponentState::New as u32;
-        let has_vcpu = self.vcpus.iter().any(|(_, vcpu)| vcpu.guest == guest);
-        if !is_new || owner.vcpu.is_some() || has_vcpu {
+        if owner.record.state != ComponentState::New as u32 {
             return Err(Refused::WrongState);
         }
+        let vm = self.guests.get_mut(guest).ok_or(Refused::Revoked)?;
         let space = owner.space.as_mut().ok_or(Refused::Revoked)?;
-        let number = component.index() as u16;
-        let hardware = self.backend.new_vcpu(number, stage, space.cr3());
+        let number = component.index() as u64 * layout::MOST_VCPUS + index;
+        let number = u16::try_from(number).map_err(|_| Refused::Exhausted)?;
+        vm.prepare_apic(&self.backend)?;
+        let hardware = self
+            .backend
+            .new_vcpu(number, (vm.stage(), vm.apic_access()), space.cr3());
         let hardware = hardware.ok_or(Refused::Exhausted)?;
-        let rights = Rights::READ | Rights::WRITE;
-        let page = hardware.state_page();
-        space
-            .map(layout::STATE_PAGE, page, PageSize::Kib4, rights)
-            .map_err(|_| Refused::Exhausted)?;
+        let at = layout::STATE_PAGE + index * layout::VCPU_STRIDE;
+        for (at, page) in (at..).step_by(PAGE_BYTES as usize).zip(hardware.pages()) {
+            let rights = Rights::READ | Rights::WRITE;
+            space
+                .map(at, page, PageSize::Kib4, rights)
+                .map_err(|_| Refused::Exhausted)?;
+        }
         let vcpu = Vcpu::new(hardware, guest, component);
         let id = self.vcpus.insert(vcpu).ok_or(Refused::Exhausted)?;
         owner.vcpu = Some(id);
         Ok(id)
+    }
+
+    /// The index of a component's next vCPU, if that may be one of this guest's.
+    fn next_vcpu_of(&self, component: Id<Component>, guest: Id<Guest>) -> Result<u64, Refused> {
+        let mut index = 0;
+        for (_, vcpu) in self.vcpus.iter() {
+            match (vcpu.component == component, vcpu.guest == guest) {
+                (true, true) => index += 1,
+                (false, false) => {}
+                _ => return Err(Refused::WrongState),
+            }
+        }
+        if index < layout::MOST_VCPUS {
+            Ok(index)
+        } else {
+            Err(Refused::Exhausted)
+        }
     }
 
     /// What there is to tell of the machine.

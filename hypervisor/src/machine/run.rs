@@ -64,10 +64,15 @@ impl Machine {
     }
 
     /// Puts a vCPU on the CPU, in the place of the one that is.
+    #[inline(always)]
     pub fn put_vcpu_on(&mut self, id: Id<Vcpu>) {
-        if self.loaded == Some(id) {
-            return;
+        if self.loaded != Some(id) {
+            self.change_vcpu(id);
         }
+    }
+
+    #[inline(never)]
+    fn change_vcpu(&mut self, id: Id<Vcpu>) {
         self.take_vcpu_off();
         if let Some(vcpu) = self.vcpus.get_mut(id) {
             vcpu.hardware.load();

@@ -23,7 +23,7 @@ pub struct Component {
     pub table: Table<Target>,
     /// Its thread.
     pub thread: Thread,
-    /// The vCPU whose VMM it is.
+    /// The vCPU whose VMM it is; of several, the one that has run last.
     pub vcpu: Option<Id<Vcpu>>,
     /// Who made it, and is told of its end.
     pub maker: Option<Id<Component>>,

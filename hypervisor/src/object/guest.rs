@@ -33,6 +33,8 @@ pub struct Guest {
     end: Gpa,
     largest: PageSize,
     resident_bytes: u64,
+    /// The page at `fee00000`, if the CPU is to look after the local APICs.
+    apic_access: Option<Hpa>,
 }
 
 impl Guest {
@@ -57,12 +59,35 @@ impl Guest {
             ranges,
             largest: largest.min(backend.largest_page()),
             resident_bytes: 0,
+            apic_access: None,
         })
     }
 
-    /// The tables, for a vCPU to run on.
+    /// The tables, for a vCPU to run on, and the page at `fee00000`.
     pub fn stage(&self) -> &Stage {
         self.stage.as_ref().unwrap_or_else(|| gone())
+    }
+
+    /// The page at `fee00000`, if there is one for the CPU to look after.
+    pub fn apic_access(&self) -> Option<Hpa> {
+        self.apic_access
+    }
+
+    /// Gives the guest a page at `fee00000`, if its CPUs can look after their local APICs there
+    /// and it is no RAM. The page itself is never the APIC: a vCPU whose APIC is elsewhere finds
+    /// memory of its own VM's there.
+    ///
+    /// # Errors
+    /// No frame is left.
+    pub fn prepare_apic(&mut self, backend: &Backend) -> Result<(), Refused> {
+        const APIC: Gpa = Gpa(0xfee0_0000);
+        let is_ready = self.apic_access.is_some() || !backend.virtualizes_apic();
+        if is_ready || self.range_of(APIC).is_some() {
+            return Ok(());
+        }
+        self.back_small(APIC).map_err(|_| Refused::Exhausted)?;
+        self.apic_access = self.stage().translate(APIC).map(|mapping| mapping.hpa);
+        Ok(())
     }
 
     #[inline(always)]
@@ -134,6 +159,7 @@ impl Guest {
         true
     }
 
+    #[inline(always)]
     fn back_small(&mut self, start: Gpa) -> Result<(), NotBacked> {
         let frame = mem::allocate().ok_or(NotBacked::OutOfMemory)?;
         mem::bytes::zero_frame(frame);

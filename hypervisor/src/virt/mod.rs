@@ -97,11 +97,20 @@ impl Backend {
         }
     }
 
-    /// What guests can execute on it beyond what CPUID tells: bit 0 RDTSCP, bit 1 INVPCID.
+    /// What it does for guests beyond what CPUID tells: bit 0 RDTSCP, bit 1 INVPCID, bit 2 their
+    /// local APIC.
     pub fn abilities(&self) -> u32 {
         match self {
             Self::Vmx(vmx) => vmx.abilities(),
             Self::Svm(svm) => svm.abilities(),
+        }
+    }
+
+    /// Whether guests need a page at `fee00000` for the CPU to look after.
+    pub fn virtualizes_apic(&self) -> bool {
+        match self {
+            Self::Vmx(vmx) => vmx.virtualizes_apic(),
+            Self::Svm(_) => false,
         }
     }
 
@@ -122,15 +131,21 @@ impl Backend {
         }
     }
 
-    /// A vCPU with the number `index` that runs on `stage`, and whose exits go on in the
-    /// address space of `host_cr3`; `None` without frames.
+    /// A vCPU with the number `index` that runs on `stage`, where the page `apic_access` may be at
+    /// `fee00000`, and whose exits go on in the address space of `host_cr3`; `None` without
+    /// frames.
     ///
     /// # Panics
     /// If `stage` is another backend's.
-    pub fn new_vcpu(&self, index: u16, stage: &Stage, host_cr3: u64) -> Option<Vcpu> {
+    pub fn new_vcpu(
+        &self,
+        index: u16,
+        (stage, apic_access): (&Stage, Option<Hpa>),
+        host_cr3: u64,
+    ) -> Option<Vcpu> {
         match (self, stage) {
             (Self::Vmx(vmx), Stage::Ept(stage)) => {
-                vmx::Vcpu::new(vmx, index, stage, host_cr3).map(Vcpu::Vmx)
+                vmx::Vcpu::new(vmx, index, (stage, apic_access), host_cr3).map(Vcpu::Vmx)
             }
             (Self::Svm(svm), Stage::Npt(stage)) => svm::Vcpu::new(svm, index, stage).map(Vcpu::Svm),
             (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
@@ -147,11 +162,11 @@ impl Vcpu {
         }
     }
 
-    /// The frame of that page.
-    pub fn state_page(&self) -> Hpa {
+    /// The pages it shares with its VMM: state and APIC.
+    pub fn pages(&self) -> [Hpa; 2] {
         match self {
-            Self::Vmx(vcpu) => vcpu.state.start(),
-            Self::Svm(vcpu) => vcpu.state.start(),
+            Self::Vmx(vcpu) => vcpu.pages(),
+            Self::Svm(vcpu) => vcpu.pages(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is refused, word for word where the place matters.
 
+mod modules;
+
 use std::fs;
 
 use super::*;
@@ -201,25 +203,6 @@ fn a_command_line_too_long_for_a_vmms_start_page_is_refused() {
     let line = format!("cmdline = \"{}\"", "x".repeat(3073));
     let place = "my.toml:6:1: vm \"alpha\": key `cmdline`: a command line of 3073 bytes";
     assert_one(&Desk::new().refusals(&good_with(&line)), place, "3072");
-}
-
-#[test]
-fn a_number_of_vcpus_outside_1_to_16_is_refused() {
-    for vcpus in [0, 17] {
-        let refusals = Desk::new().refusals(&good_with(&format!("vcpus = {vcpus}")));
-        let place = "my.toml:6:1: vm \"alpha\": key `vcpus`: ";
-        assert_one(&refusals, place, "outside 1 to 16");
-    }
-}
-
-#[test]
-fn too_many_modules_and_modules_that_are_no_files_are_refused_at_their_key() {
-    let place = "my.toml:6:1: vm \"alpha\": key `modules`: ";
-    let nine = ["{ file = \"sector\" }"; 9].join(", ");
-    let refusals = Desk::new().refusals(&good_with(&format!("modules = [{nine}]")));
-    assert_one(&refusals, place, "9 modules; a VM has at most 8");
-    let refusals = Desk::new().refusals(&good_with("modules = [{ file = \"absent\" }]"));
-    assert_one(&refusals, place, "\"absent\": there is no file");
 }
 
 #[test]

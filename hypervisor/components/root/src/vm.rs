@@ -19,7 +19,8 @@ use alloc::vec::Vec;
 use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VM_PAGE, vmm_bits};
 use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, own};
 use skerry_component::{calls, pages};
-use skerry_load::layout::ram;
+use skerry_load::layout::backed;
+use skerry_load::rom_bytes;
 use skerry_manifest::VmManifest;
 use skerry_manifest::report::VmReport;
 use skerry_pages::VmPage;
@@ -49,6 +50,8 @@ struct Kept {
     told_page: Object,
     /// Its files, in the manifest's order.
     files: Vec<BundleFile>,
+    /// What its image needs as a ROM.
+    rom_bytes: u64,
     /// Tells the console of output.
     signal: Object,
     /// Where we fill the data of its VMM.
@@ -103,7 +106,7 @@ impl BundleFile {
 struct Life {
     instance: Instance,
     _guest: Object,
-    vcpu: Object,
+    vcpus: Vec<Object>,
     /// Wakes the VMM.
     _wake: Object,
 }
@@ -174,23 +177,36 @@ impl Vm {
         let (rings, count) = console.rings_of(self.index).ok_or(Refused::BadArgument)?;
         instance.map(rings, CONSOLE_PAGE, count, READ_WRITE)?;
         let component = instance.component.handle();
-        let vcpu = calls::vcpu_create(own::MACHINE, guest.handle(), component);
-        let vcpu = Object::new(vcpu?);
-        instance.grant(vcpu.handle(), Rights::RUN | Rights::READ, own::VCPU)?;
-        instance.grant(self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE)?;
+        let mut vcpus = Vec::new();
+        for _ in 0..self.manifest.vcpus {
+            let vcpu = calls::vcpu_create(own::MACHINE, guest.handle(), component);
+            vcpus.push(Object::new(vcpu?));
+        }
+        let signal = (self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE);
+        let rights = Rights::RUN | Rights::READ;
+        let mut handles = (0..).zip(&vcpus);
+        let handles = handles
+            .by_ref()
+            .map(|(n, vcpu)| (vcpu.handle(), rights, own::vcpu(n)));
+        let mut handles: Vec<_> = handles.collect();
+        // The first vCPU, the console, the other vCPUs: in the order of their numbers.
+        handles.insert(handles.len().min(1), signal);
+        for (handle, rights, number) in handles {
+            instance.grant(handle, rights, number)?;
+        }
         let wake = calls::notification_create(component, vmm_bits::CONSOLE);
         let wake = Object::new(wake?);
         console.hand_over(self.index, &wake)?;
         Ok(Life {
             instance,
             _guest: guest,
-            vcpu,
+            vcpus,
             _wake: wake,
         })
     }
 
     fn new_guest(&self) -> Result<Object, Refused> {
-        let ranges: Vec<GuestRange> = ram(self.manifest.memory_bytes)
+        let ranges: Vec<GuestRange> = backed(self.manifest.memory_bytes, self.kept.rom_bytes)
             .map(|range| GuestRange {
                 start: range.start.0,
                 end: range.end.0,
@@ -213,11 +229,13 @@ impl Vm {
         let life = self.life.take()?;
         life.instance.component.end();
         let record = life.instance.record();
-        let vcpu = calls::vcpu_read(life.vcpu.handle()).unwrap_or_else(|_| VcpuRecord::default());
-        self.tally.add(&vcpu, &record, self.kept.told);
+        let used = used(&life.vcpus);
+        self.tally.add(&used, &record, self.kept.told);
         let reason = course::reason(&record, meant);
         if let StopReason::EntryFailed(code) = reason {
-            diagnosis::of_refused_entry(life.vcpu.handle(), code);
+            for vcpu in &life.vcpus {
+                diagnosis::of_refused_entry(vcpu.handle(), code);
+            }
         }
         Some(LifeEnd {
             reason,
@@ -236,6 +254,26 @@ impl Vm {
     }
 }
 
+/// What all vCPUs of one VM have used.
+fn used(vcpus: &[Object]) -> VcpuRecord {
+    let records = vcpus
+        .iter()
+        .filter_map(|vcpu| calls::vcpu_read(vcpu.handle()).ok());
+    records.reduce(together).unwrap_or_else(VcpuRecord::default)
+}
+
+/// What two vCPUs have used. Each record has the memory of their one guest, and counts all that
+/// their one VMM has run but the vCPU's own time as the host's.
+fn together(mut sum: VcpuRecord, other: VcpuRecord) -> VcpuRecord {
+    for (sum, more) in sum.exits.iter_mut().zip(other.exits) {
+        *sum = sum.saturating_add(more);
+    }
+    sum.guest_tsc = sum.guest_tsc.saturating_add(other.guest_tsc);
+    sum.host_tsc = sum.host_tsc.saturating_sub(other.guest_tsc);
+    sum.overhead_bytes = sum.overhead_bytes.saturating_add(other.overhead_bytes);
+    sum
+}
+
 impl Kept {
     fn make(
         manifest: &VmManifest,
@@ -244,6 +282,7 @@ impl Kept {
         ground: &mut Ground,
         console: &Console,
     ) -> Result<Self, Refused> {
+        let kernel = ground.bundle.file(&manifest.kernel).unwrap_or_default();
         let files = BundleFile::all(ground, manifest)?;
         let places: Vec<Place> = files.iter().map(|file| file.place).collect();
         let (start_page, start_at) = page_of_ours(ground)?;
@@ -259,6 +298,7 @@ impl Kept {
             told,
             told_page,
             files,
+            rom_bytes: rom_bytes(kernel, manifest.kind),
             signal: console.signal_of(index)?,
             window,
         })

@@ -9,13 +9,13 @@
 //! makes garbage, not undefined behaviour.
 
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use skerry_abi::layout::{
-    CONSOLE_PAGE, CONSOLE_PAGES, CONSOLE_STRIDE, CONTROL_PAGE, FILES, GUEST_WINDOW, MOST_VMS,
-    SCRATCH, START_PAGE, STATE_PAGE, VM_PAGE,
+    CONSOLE_PAGE, CONSOLE_PAGES, CONSOLE_STRIDE, CONTROL_PAGE, FILES, GUEST_WINDOW, MOST_VCPUS,
+    MOST_VMS, SCRATCH, START_PAGE, STATE_PAGE, VCPU_STRIDE, VM_PAGE,
 };
 use skerry_pages::{ConsolePage, ControlPage, MOST_MODULES, ModulePlace, StartPage, VmPage};
-use skerry_words::{GuestState, PAGE_BYTES};
+use skerry_words::{ApicPage, GuestState, PAGE_BYTES};
 
 /// What a VMM is told at its start.
 #[must_use]
@@ -128,28 +128,71 @@ pub fn scratch_write_start_page(at: u64, page: &StartPage) {
     scratch_write(at, bytes);
 }
 
-/// A vCPU's state page. There is one, and who has taken it has it alone: ring 0 changes it in
-/// calls that borrow it.
+/// The pages of the VMM's vCPUs, each taken at most once: bit `n` for vCPU `n`.
+static TAKEN: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
+
+/// Where the pages of vCPU `index` are, if `which` of them is taken for the first time.
+fn take(index: u32, which: &AtomicU32) -> Option<u64> {
+    if u64::from(index) >= MOST_VCPUS {
+        return None;
+    }
+    let bit = 1 << index;
+    let before = which.fetch_or(bit, Ordering::Relaxed);
+    (before & bit == 0).then(|| STATE_PAGE.saturating_add(VCPU_STRIDE * u64::from(index)))
+}
+
+/// Takes the APIC page of vCPU `index`, which the VMM must have; `None` if it is taken already.
+/// It changes while the guest runs, which is in calls that borrow the state page beside it: who
+/// keeps it must not keep what it has read across one.
+#[must_use]
+pub fn take_apic_page(index: u32) -> Option<ApicFrame> {
+    let at = take(index, &TAKEN[1])?.saturating_add(PAGE_BYTES);
+    Some(ApicFrame(at as *mut ApicPage))
+}
+
+/// A vCPU's state page. Who has taken it has it alone: ring 0 changes it in calls that borrow it.
 #[derive(Debug)]
 pub struct StatePage(&'static mut GuestState);
 
 impl StatePage {
-    /// Takes the component's state page; `None` if it is taken already.
+    /// Takes the state page of vCPU `index`, which the component must have; `None` if it is taken
+    /// already.
     #[must_use]
-    pub fn take() -> Option<Self> {
-        static TAKEN: AtomicBool = AtomicBool::new(false);
-        if TAKEN.swap(true, Ordering::Relaxed) {
-            return None;
-        }
+    pub fn take(index: u32) -> Option<Self> {
+        let at = take(index, &TAKEN[0])?;
         // SAFETY: ring 0 has mapped it there with the vCPU; all its bytes are values; this
-        // line is reached once.
-        Some(Self(unsafe { &mut *(STATE_PAGE as *mut GuestState) }))
+        // line is reached once for each.
+        Some(Self(unsafe { &mut *(at as *mut GuestState) }))
     }
 
     /// Its address, for a call in which ring 0 changes it.
     #[inline(always)]
     pub(crate) fn address(&mut self) -> u64 {
         &raw mut *self.0 as u64
+    }
+}
+
+/// A vCPU's APIC page. The CPU changes it while the guest runs, so nothing here holds a reference
+/// for longer than its user borrows this.
+#[derive(Debug)]
+pub struct ApicFrame(*mut ApicPage);
+
+impl Deref for ApicFrame {
+    type Target = ApicPage;
+
+    #[inline(always)]
+    fn deref(&self) -> &ApicPage {
+        // SAFETY: ring 0 has mapped it there with the vCPU, all its bytes are values, and the guest
+        // does not run while somebody borrows this.
+        unsafe { &*self.0 }
+    }
+}
+
+impl DerefMut for ApicFrame {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut ApicPage {
+        // SAFETY: as for `deref`; and who has taken the page has it alone.
+        unsafe { &mut *self.0 }
     }
 }
 

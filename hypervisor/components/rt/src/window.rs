@@ -11,8 +11,8 @@ use skerry_words::Gpa;
 
 /// The bytes of a word.
 const WORD_BYTES: u64 = 8;
-/// The most ranges of RAM that a guest has.
-const MOST_RANGES: usize = 3;
+/// The most ranges of memory that a guest has: RAM in three, and a ROM.
+const MOST_RANGES: usize = 4;
 
 /// A range of RAM: its first address and its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,8 +49,8 @@ pub struct GuestWindow {
 }
 
 impl GuestWindow {
-    /// The window of a guest with RAM in these ranges, as they were given when it was made.
-    /// More than three are not known here.
+    /// The window of a guest with memory in these ranges, as they were given when it was made.
+    /// More than four are not known here.
     #[must_use]
     pub fn new(ram: impl Iterator<Item = Range<Gpa>>) -> Self {
         let mut ranges = [Ram::default(); MOST_RANGES];
@@ -104,13 +104,11 @@ impl GuestMemory for GuestWindow {
 
     #[inline(always)]
     fn word(&mut self, at: Gpa) -> Option<u64> {
-        let from = if at.0.wrapping_sub(self.main.start) < self.last_word {
-            GUEST_WINDOW.wrapping_add(at.0)
-        } else {
-            self.locate(at, WORD_BYTES).ok()?
-        };
+        if at.0.wrapping_sub(self.main.start) >= self.last_word {
+            self.locate(at, WORD_BYTES).ok()?;
+        }
         // SAFETY: as above.
-        Some(unsafe { load(from) })
+        Some(unsafe { load(GUEST_WINDOW, at.0) })
     }
 
     #[inline]
@@ -122,25 +120,26 @@ impl GuestMemory for GuestWindow {
     }
 }
 
-/// Loads the eight bytes at `from`, aligned or not.
+/// Loads the eight bytes at `offset` from `base`, aligned or not. The CPU adds the two.
 ///
 /// # Safety
 /// They are guest memory.
 #[inline(always)]
-unsafe fn load(from: u64) -> u64 {
+unsafe fn load(base: u64, offset: u64) -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
         let word;
         // SAFETY: the caller's promise; a load changes nothing.
         unsafe {
-            core::arch::asm!("mov {word}, [{from}]", from = in(reg) from, word = out(reg) word,
+            core::arch::asm!("mov {word}, [{base} + {offset}]",
+                base = in(reg) base, offset = in(reg) offset, word = out(reg) word,
                 options(nostack, readonly, preserves_flags));
         }
         word
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let _ = from;
+        let _ = (base, offset);
         0
     }
 }
@@ -175,10 +174,11 @@ mod tests {
 
     const LOW: Range<Gpa> = Gpa(0)..Gpa(0xa_0000);
     const MIDDLE: Range<Gpa> = Gpa(0xc_0000)..Gpa(0x200_0000);
+    const ROM: Range<Gpa> = Gpa(0xfffe_0000)..Gpa(1 << 32);
     const HIGH: Range<Gpa> = Gpa(1 << 32)..Gpa((1 << 32) + 0x1000);
 
     fn window() -> GuestWindow {
-        GuestWindow::new([LOW, MIDDLE, HIGH].into_iter())
+        GuestWindow::new([LOW, MIDDLE, ROM, HIGH].into_iter())
     }
 
     #[test]
@@ -187,6 +187,7 @@ mod tests {
             (0, 1),
             (0x9_ffff, 1),
             (0xc_0000, 0x1f4_0000),
+            (0xfffe_0000, 0x2_0000),
             (1 << 32, 0x1000),
         ] {
             assert_eq!(window().locate(Gpa(at), bytes), Ok(GUEST_WINDOW + at));
@@ -233,7 +234,7 @@ mod tests {
             assert!(target[bytes..].iter().all(|byte| *byte == 0));
         }
         // SAFETY: eight bytes of the buffer.
-        let word = unsafe { load(source.as_ptr() as u64 + 3) };
+        let word = unsafe { load(source.as_ptr() as u64, 3) };
         assert_eq!(word, 0x0b0a_0908_0706_0504);
     }
 }

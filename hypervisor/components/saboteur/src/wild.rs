@@ -70,7 +70,7 @@ fn tell_the_truth(page: &ConsolePage) {
 
 /// Nonsense for a vCPU: whole pages of it, and single words in a state that would run.
 pub fn state(voice: &mut Voice) {
-    let Some(mut state) = StatePage::take() else {
+    let Some(mut state) = StatePage::take(0) else {
         return voice.fail("the state page is taken");
     };
     let mut random = Random::new(2);

@@ -5,10 +5,11 @@
 //! old. Does not own how announcing or waiting is done: [`crate::Ring0`].
 
 use crate::Ring0;
+use core::ops::DerefMut;
 use skerry_abi::layout::vmm_bits;
 use skerry_pages::{ConsolePage, Ring};
 use skerry_vmm::Vmm;
-use skerry_words::Tsc;
+use skerry_words::{ApicPage, Tsc};
 
 /// How many unannounced bytes are announced though their line goes on: half the ring.
 const LONG_BYTES: u32 = 2048;
@@ -59,7 +60,12 @@ impl Console {
 
     /// Does what is due: announces an old part of a line, offers typed bytes again. Whether the
     /// guest has been given bytes.
-    pub fn attend(&mut self, vmm: &mut Vmm, ring0: &mut impl Ring0, now: Tsc) -> bool {
+    pub fn attend<P: DerefMut<Target = ApicPage>>(
+        &mut self,
+        vmm: &mut Vmm<P>,
+        ring0: &mut impl Ring0,
+        now: Tsc,
+    ) -> bool {
         if now >= self.announce_at {
             self.announce(ring0);
         }
@@ -111,7 +117,7 @@ impl Console {
     }
 
     /// Types what waits on the guest's UART, as far as it has room.
-    fn offer(&mut self, vmm: &mut Vmm, now: Tsc) -> bool {
+    fn offer<P: DerefMut<Target = ApicPage>>(&mut self, vmm: &mut Vmm<P>, now: Tsc) -> bool {
         let mut given = false;
         self.offer_at = Tsc::NEVER;
         while let Some(byte) = self.held.take().or_else(|| self.input.take()) {

@@ -2,18 +2,22 @@
 //!
 //! Owns the system calls behind [`Ring0`] and the way to an end. What it does between them is
 //! `lib.rs`. Started by `root`, once for each life of a VM; it has its guest's memory, its own
-//! pages, two handles, and nothing else.
+//! pages, handles to its vCPUs and the console, and nothing else.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+use alloc::vec::Vec;
 use core::fmt;
-use skerry_abi::{Refused, VERSION, layout, own};
-use skerry_component::pages::{self, StatePage};
+use core::mem::replace;
+use skerry_abi::{Handle, Refused, VERSION, layout, own};
+use skerry_component::pages::{self, ApicFrame, StatePage};
 use skerry_component::{GuestWindow, calls, clock, component, cpuid};
 use skerry_pages::{StartPage, VmPage};
 use skerry_verdict::{MonitorEnd, StopReason};
 use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
-use skerry_words::{GuestState, StateGroups, Tsc};
+use skerry_words::{GuestState, Tsc};
 use vmm::console::Console;
 use vmm::{Monitor, Ring0, Run, load, start};
 
@@ -31,12 +35,13 @@ fn run() -> ! {
         "the start page is of version {}",
         start.version
     );
-    let mut ring0 = Calls {
-        state: StatePage::take().expect("the state page is taken once, here"),
-    };
-    let vmm = Vmm::new(start::vmm_config(start, &mut leaf), clock::now());
-    let mut window = GuestWindow::new(skerry_load::layout::ram(start.memory_bytes));
-    permit(&vmm);
+    let vcpus = start::vcpus(start);
+    let mut ring0 = Calls::new(vcpus);
+    let config = start::vmm_config(start, &mut leaf);
+    let others = (1..vcpus).map(apic_page);
+    let mut vmm = Vmm::new(config, apic_page(0), others, clock::now());
+    let mut window = GuestWindow::new(start::backed(start, pages::files));
+    permit(vcpus, &vmm);
     match load_guest(start, &mut window, &mut ring0.state) {
         Ok(()) => {}
         Err(error) => {
@@ -44,6 +49,8 @@ fn run() -> ! {
             end(StopReason::Image);
         }
     }
+    vmm.prepare(&mut ring0.state);
+    ring0.reset();
     let console = Console::new(pages::console_page(), start.tsc_hz);
     end(Monitor::new(ring0, window, vmm, console, pages::vm_page()).run())
 }
@@ -53,12 +60,18 @@ fn leaf(leaf: u32, subleaf: u32) -> CpuidRegisters {
     CpuidRegisters { eax, ebx, ecx, edx }
 }
 
-fn permit(vmm: &Vmm) {
-    let permitted = calls::vcpu_permit(own::VCPU, permitted_cr0(), vmm.permitted_cr4());
-    granted("vcpu_permit", permitted);
+fn apic_page(index: u32) -> ApicFrame {
+    pages::take_apic_page(index).expect("each APIC page is taken once, here")
 }
 
-/// Copies the image in and sets the vCPU to its entry.
+fn permit(vcpus: u32, vmm: &Vmm<ApicFrame>) {
+    for vcpu in (0..vcpus).map(own::vcpu) {
+        let permitted = calls::vcpu_permit(vcpu, permitted_cr0(), vmm.permitted_cr4());
+        granted("vcpu_permit", permitted);
+    }
+}
+
+/// Copies the image in and has the state page say where it is entered.
 fn load_guest(
     start: &'static StartPage,
     window: &mut GuestWindow,
@@ -72,8 +85,6 @@ fn load_guest(
     };
     load::apply(&plan, window, alive).map_err(Failure::Memory)?;
     **state = (*plan.entry).clone();
-    state.dirty = StateGroups::all();
-    granted("vcpu_reset", calls::vcpu_reset(own::VCPU, state));
     Ok(())
 }
 
@@ -128,7 +139,26 @@ fn refuse(call: &str, refused: Refused) -> ! {
 
 /// The monitor's way to ring 0.
 struct Calls {
+    /// The current vCPU's.
     state: StatePage,
+    vcpu: Handle,
+    index: usize,
+    /// The pages of all vCPUs but the current one's.
+    others: Vec<Option<StatePage>>,
+}
+
+impl Calls {
+    fn new(vcpus: u32) -> Self {
+        let page = |index| StatePage::take(index).expect("each state page is taken once, here");
+        Self {
+            state: page(0),
+            vcpu: own::VCPU,
+            index: 0,
+            others: (0..vcpus)
+                .map(|index| (index != 0).then(|| page(index)))
+                .collect(),
+        }
+    }
 }
 
 impl Ring0 for Calls {
@@ -139,7 +169,7 @@ impl Ring0 for Calls {
 
     #[inline(always)]
     fn run(&mut self) -> Run {
-        match granted("vcpu_run", calls::vcpu_run(own::VCPU, &mut self.state)) {
+        match granted("vcpu_run", calls::vcpu_run(self.vcpu, &mut self.state)) {
             calls::Run::Exit => Run::Exit,
             calls::Run::Notified(bits) => Run::Notified(bits),
         }
@@ -148,6 +178,22 @@ impl Ring0 for Calls {
     #[inline(always)]
     fn state(&mut self) -> &mut GuestState {
         &mut self.state
+    }
+
+    fn select(&mut self, index: usize) {
+        let Some(page) = self.others.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        let before = replace(&mut self.state, page);
+        if let Some(place) = self.others.get_mut(self.index) {
+            *place = Some(before);
+        }
+        self.index = index;
+        self.vcpu = own::vcpu(index as u32);
+    }
+
+    fn reset(&mut self) {
+        granted("vcpu_reset", calls::vcpu_reset(self.vcpu, &mut self.state));
     }
 
     fn wait(&mut self, deadline: Tsc) -> u64 {

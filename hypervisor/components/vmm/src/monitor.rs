@@ -5,11 +5,12 @@
 //! Does not own the answers ([`Vmm`]) or the slices and budgets, which are ring 0's.
 
 use crate::console::Console;
+use core::ops::DerefMut;
 use core::sync::atomic::Ordering;
 use skerry_pages::VmPage;
 use skerry_verdict::{GuestMemory, ReadExit, Resume, StopReason};
-use skerry_vmm::Vmm;
-use skerry_words::{ExitKind, ExitWords, GuestState, Tsc, VmExit};
+use skerry_vmm::{Switched, Vmm};
+use skerry_words::{ApicPage, ExitKind, ExitWords, GuestState, Tsc, VmExit};
 
 /// How a run of the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,10 @@ pub trait Ring0 {
     fn run(&mut self) -> Run;
     /// The state page.
     fn state(&mut self) -> &mut GuestState;
+    /// Makes another vCPU's the state page, and the one that runs; nothing if there is none.
+    fn select(&mut self, index: usize);
+    /// Has ring 0 take the whole state page as after a reset.
+    fn reset(&mut self);
     /// Sleeps until a notification bit is set, or the deadline has passed. Gives the bits.
     fn wait(&mut self, deadline: Tsc) -> u64;
     /// Gives the rest of the time slice to others.
@@ -37,17 +42,17 @@ pub trait Ring0 {
 }
 
 /// The monitor of one VM with all it works on.
-pub struct Monitor<R, M> {
+pub struct Monitor<R, M, P> {
     ring0: R,
     memory: M,
-    vmm: Vmm,
+    vmm: Vmm<P>,
     console: Console,
     page: &'static VmPage,
 }
 
-impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
+impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> {
     /// A monitor for a guest that is loaded and ready for its first entry.
-    pub fn new(ring0: R, memory: M, vmm: Vmm, console: Console, page: &'static VmPage) -> Self {
+    pub fn new(ring0: R, memory: M, vmm: Vmm<P>, console: Console, page: &'static VmPage) -> Self {
         Self {
             ring0,
             memory,
@@ -124,15 +129,32 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         let now = self.ring0.now();
         let state = self.ring0.state();
         let resume = self.vmm.answer(exit, state, &mut self.memory, now);
+        if resume != Resume::Enter {
+            return self.leave(resume, now);
+        }
         if !self.vmm.console().is_empty() {
             self.pass_output(now);
         }
         let attend_at = self.console.attend_at();
         if now >= attend_at {
-            return not_enter(self.attend(resume, now));
+            return not_enter(self.attend(Resume::Enter, now));
         }
         let state = self.ring0.state();
         state.deadline = state.deadline.min(attend_at);
+        None
+    }
+
+    /// The guest is not to be run at once. Apart, so that the frequent answer is no value that
+    /// would have to be carried around.
+    #[cold]
+    #[inline(never)]
+    fn leave(&mut self, resume: Resume, now: Tsc) -> Option<Resume> {
+        if !self.vmm.console().is_empty() {
+            self.pass_output(now);
+        }
+        if now >= self.console.attend_at() {
+            return not_enter(self.attend(resume, now));
+        }
         not_enter(resume)
     }
 
@@ -174,11 +196,11 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     }
 
     /// Somebody has set bits for this VMM while the guest ran. It may have moved on from what
-    /// the state page says, so an interrupt is not delivered here and now.
+    /// the state page says, so nothing is delivered here and now.
     #[cold]
     fn notified(&mut self, bits: u64) {
         self.take_bits(bits);
-        self.vmm.await_window(self.ring0.state());
+        self.vmm.await_exit(self.ring0.state());
         self.bound_deadline();
     }
 
@@ -189,10 +211,14 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         now
     }
 
-    /// The guest has nothing to do until its deadline or a notification. Typed bytes it has no
-    /// room for wait with it: it makes none while it sleeps.
+    /// The current vCPU has nothing to do: another one's turn comes, or, if they all sleep, the
+    /// VMM does, until a deadline or a notification. Typed bytes the guest has no room for wait with
+    /// it: it makes none while it sleeps.
     #[inline(never)]
     fn sleep(&mut self) -> Resume {
+        if let Some(next) = self.vmm.next_to_run() {
+            return self.turn_to(next);
+        }
         self.console.announce_rest(&mut self.ring0);
         self.publish();
         let bits = self.ring0.wait(self.vmm.next_deadline());
@@ -200,10 +226,27 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
         self.look(now)
     }
 
+    /// Another vCPU's turn, or, if none wants one, others' who are not of this VM.
     #[inline(never)]
     fn give_way(&mut self) -> Resume {
-        self.ring0.yield_now();
-        Resume::Enter
+        match self.vmm.next_to_run() {
+            Some(next) if next != self.vmm.index() => self.turn_to(next),
+            Some(_) | None => {
+                self.ring0.yield_now();
+                self.bound_deadline();
+                Resume::Enter
+            }
+        }
+    }
+
+    fn turn_to(&mut self, next: usize) -> Resume {
+        let now = self.ring0.now();
+        self.ring0.select(next);
+        match self.vmm.switch_to(next, self.ring0.state(), now) {
+            Switched::Starts => self.ring0.reset(),
+            Switched::GoesOn => {}
+        }
+        self.look(now)
     }
 
     /// What it was refused so far, for who reads it after the end, whatever the end is.
@@ -218,8 +261,7 @@ impl<R: Ring0, M: GuestMemory> Monitor<R, M> {
     }
 }
 
-/// What to do next, if not to run the guest again. Said so, the frequent answer is no value that
-/// would have to be carried around.
+/// What to do next, if not to run the guest again.
 #[inline(always)]
 fn not_enter(resume: Resume) -> Option<Resume> {
     match resume {

@@ -3,21 +3,25 @@
 //! `root` fills the page from the manifest; `main.rs` hands it on to here.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use skerry_devices::PlatformConfig;
-use skerry_load::{ImageKind, Module, Request};
+use skerry_devices::TestDevices;
+use skerry_load::{ImageKind, Module, Request, layout};
 use skerry_pages::StartPage;
-use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
+use skerry_vmm::{ApicAssistance, CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
 use skerry_words::Gpa;
 
 /// Where the optional memory-mapped UART is.
 const MMIO_UART: Gpa = Gpa(0xfe03_0000);
 /// [`StartPage`]'s abilities: RDTSCP and RDPID work in a guest.
 const RDTSCP: u64 = 1 << 0;
-/// The most vCPUs of a VM.
-const MOST_VCPUS: u64 = 16;
 /// INVPCID does.
 const INVPCID: u64 = 1 << 1;
+/// The CPU can look after local APICs.
+const APIC: u64 = 1 << 2;
+/// The most vCPUs of a VM.
+const MOST_VCPUS: u64 = 16;
 
 /// What the monitor is made from. `leaf` asks the physical CPU's CPUID.
 pub fn vmm_config(
@@ -29,14 +33,32 @@ pub fn vmm_config(
         invpcid: start.abilities & INVPCID != 0,
     };
     VmmConfig {
-        cpuid: CpuidTable::new(leaf, abilities, start.tsc_hz),
+        cpuid: CpuidTable::new(leaf, abilities, start.tsc_hz, vcpus(start)),
         platform: PlatformConfig {
             tsc_hz: start.tsc_hz,
             rtc_unix_seconds: start.rtc_unix_seconds,
             memory_bytes: start.memory_bytes,
             mmio_uart: (start.mmio_uart != 0).then_some(MMIO_UART),
+            vcpus: vcpus(start),
+            test_devices: test_devices(start),
+        },
+        apic: if start.abilities & APIC != 0 {
+            ApicAssistance::There
+        } else {
+            ApicAssistance::Absent
         },
     }
+}
+
+/// The ranges of the guest's memory, as `root` has made it. `file` gives the bytes of a file by
+/// place and length.
+pub fn backed<'a>(
+    start: &StartPage,
+    file: impl Fn(u64, u64) -> &'a [u8],
+) -> impl Iterator<Item = Range<Gpa>> {
+    let kernel = file(start.kernel_at, start.kernel_bytes);
+    let rom_bytes = skerry_load::rom_bytes(kernel, image_kind(start.kind));
+    layout::backed(start.memory_bytes, rom_bytes)
 }
 
 /// How many vCPUs the VM has: 1 to 16.
@@ -47,8 +69,11 @@ pub fn vcpus(start: &StartPage) -> u32 {
 
 /// Whether the VM has the devices that test kernels want.
 #[must_use]
-pub fn has_test_devices(start: &StartPage) -> bool {
-    start.test_devices != 0
+pub fn test_devices(start: &StartPage) -> TestDevices {
+    match start.test_devices {
+        0 => TestDevices::Absent,
+        _ => TestDevices::Present,
+    }
 }
 
 /// The modules that the image is handed. `file` gives the bytes of a file by place and length.
@@ -210,9 +235,20 @@ mod tests {
             start.vcpus = told;
             assert_eq!(vcpus(&start), meant);
         }
-        assert!(!has_test_devices(&start));
+        assert_eq!(test_devices(&start), TestDevices::Absent);
         start.test_devices = 1;
-        assert!(has_test_devices(&start));
+        assert_eq!(test_devices(&start), TestDevices::Present);
+    }
+
+    #[test]
+    fn memory_holds_a_rom_if_the_image_is_one() {
+        let image = [0x90; 4096];
+        let file = |_, _| &image[..];
+        let mut start = page();
+        let last = |start: &StartPage| backed(start, file).last().map(|range| range.start);
+        assert_eq!(last(&start), Some(Gpa(0xc_0000)));
+        start.kind = ImageKind::Rom as u64;
+        assert_eq!(last(&start), Some(Gpa(0xffff_f000)));
     }
 
     #[test]
@@ -226,7 +262,13 @@ mod tests {
         let mut start = page();
         let rdtscp = |start: &StartPage| {
             let table = vmm_config(start, &mut |_, _| all).cpuid;
-            table.look_up(0x8000_0001, 0, 0, 0).edx >> 27 & 1
+            let view = skerry_vmm::View {
+                cr4: 0,
+                xcr0: 0,
+                apic_id: 0,
+                apic_base: 0,
+            };
+            table.look_up(0x8000_0001, 0, view).edx >> 27 & 1
         };
         assert_eq!(rdtscp(&start), 0);
         start.abilities = RDTSCP;

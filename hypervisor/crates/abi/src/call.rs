@@ -80,9 +80,9 @@ pub enum Call {
     /// handle with all rights.
     GuestCreate = 41,
     /// `(h: machine WRITE, h: guest WRITE, h: component WRITE)` makes a vCPU of the guest for the
-    /// component: maps its state page there at [`crate::layout::STATE_PAGE`] and the guest's
-    /// RAM from [`crate::layout::GUEST_WINDOW`] on. One for a component, before its start. Gives
-    /// a handle with all rights.
+    /// component: maps its two pages there, from [`crate::layout::STATE_PAGE`] on, and the guest's
+    /// RAM from [`crate::layout::GUEST_WINDOW`] on. Before the component's start, at most
+    /// [`crate::layout::MOST_VCPUS`], all of one guest. Gives a handle with all rights.
     VcpuCreate = 42,
     /// `(h: vcpu READ, pointer)` fills a [`crate::VcpuRecord`]. Gives 0.
     VcpuRead = 43,

@@ -40,10 +40,19 @@ pub mod own {
     /// `root`: ring 0's log, to write to (and to grant on, for reading).
     pub const LOG: Handle = Handle(1);
 
-    /// A VMM: its one vCPU.
+    /// A VMM: its first vCPU.
     pub const VCPU: Handle = Handle(0);
     /// A VMM: tells the console that its ring has changed.
     pub const CONSOLE: Handle = Handle(1);
+
+    /// A VMM: its vCPU `index`, in the order in which they were made.
+    #[must_use]
+    pub const fn vcpu(index: u32) -> Handle {
+        match index {
+            0 => VCPU,
+            _ => Handle(index.saturating_add(CONSOLE.0)),
+        }
+    }
 
     /// The console: ring 0's log, for reading.
     pub const CONSOLE_LOG: Handle = Handle(0);

@@ -29,8 +29,15 @@ pub const STACK: u64 = STACK_TOP.wrapping_sub(STACK_PAGES.wrapping_mul(4096));
 pub const FIRST_RSP: u64 = STACK_TOP.wrapping_sub(8);
 /// The `StartPage`, read only; its address is also in RDI at the start.
 pub const START_PAGE: u64 = 0x3000_0000;
-/// A vCPU's state page (`GuestState`), where [`crate::Call::VcpuCreate`] maps it.
+/// The state page (`GuestState`) of a VMM's first vCPU, where [`crate::Call::VcpuCreate`] maps
+/// it; the others' follow, [`VCPU_STRIDE`] apart.
 pub const STATE_PAGE: u64 = 0x3010_0000;
+/// Behind each state page: that vCPU's `ApicPage`.
+pub const APIC_PAGE: u64 = STATE_PAGE.wrapping_add(0x1000);
+/// The distance between two vCPUs' pages.
+pub const VCPU_STRIDE: u64 = 0x2000;
+/// How many vCPUs a component runs at most.
+pub const MOST_VCPUS: u64 = 16;
 /// A VMM's `VmPage`, which `root` reads.
 pub const VM_PAGE: u64 = 0x3020_0000;
 /// A VMM's `ConsolePage`, which it shares with the console.
@@ -44,7 +51,7 @@ pub const CONSOLE_STRIDE: u64 = 0x2000;
 /// `root`: a place to map what it fills for others.
 pub const SCRATCH: u64 = 0x5000_0000;
 /// Where files of the bundle are mapped: the whole bundle in `root`; a VMM's kernel, and behind
-/// it its initial RAM disk.
+/// it its initial RAM disk and its modules.
 pub const FILES: u64 = 0x1_0000_0000;
 /// Guest-physical address 0 in a VMM. The pages appear on first use.
 pub const GUEST_WINDOW: u64 = 0x4000_0000_0000;

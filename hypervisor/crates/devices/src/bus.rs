@@ -2,24 +2,40 @@
 //!
 //! Owns the routing of every access to one device, the splitting of wide accesses into
 //! bytes as an ISA bus does, and the answer for what is not there: reads give ones, writes
-//! vanish, both are counted. The methods here belong to [`Platform`]; the VMM calls them.
+//! vanish, both are counted. Addresses stand in `bus/memory.rs`. The methods here belong to
+//! [`Platform`]; the VMM calls them.
 
-use skerry_words::{Gpa, Port, Tsc, Width};
+mod memory;
+
+use skerry_words::{Port, Tsc, Width};
 
 use crate::chipset::ResetLine;
+use crate::ioapic::Pin;
 use crate::keyboard::Written as KeyboardWritten;
 use crate::line::{IrqLine, Level};
 use crate::pic::{Register as PicRegister, Which};
 use crate::pit::Register as PitRegister;
 use crate::platform::{Effect, Platform};
-use crate::uart::{Register as UartRegister, Uart, Written as UartWritten};
+use crate::pm::Written as PmWritten;
+use crate::uart::{Register as UartRegister, Written as UartWritten};
 
 const PCI_ADDRESS: u16 = 0xcf8;
 const DEBUG_EXIT: u16 = 0xf4;
+/// The ACPI registers, and their timer.
+const PM_BLOCK: u16 = 0x600;
+const PM_BLOCK_LAST: u16 = 0x60f;
+const PM_TIMER: u16 = 0x608;
+/// fw_cfg.
+const FW_CFG_SELECTOR: u16 = 0x510;
+const FW_CFG_DATA: u16 = 0x511;
+/// The test device's scratch ports, flush port and lines.
+const SCRATCH: u16 = 0xe0;
+const SCRATCH_LAST: u16 = 0xe3;
+const FLUSH: u16 = 0xe4;
+const TEST_LINES: u16 = 0x2000;
+const TEST_LINES_LAST: u16 = 0x2017;
 /// What a read of port E9h gives where it is a console, as Bochs and QEMU have it.
 const DEBUG_CONSOLE_PRESENT: u8 = 0xe9;
-/// Bytes of a UART's registers in memory.
-const UART_BYTES: u64 = 8;
 
 impl Platform {
     /// Answers IN. The result is never wider than `width`.
@@ -59,85 +75,6 @@ impl Platform {
         }
     }
 
-    /// Answers a read of memory that is no RAM. The result is never wider than `width`.
-    #[inline]
-    pub fn memory_read(&mut self, at: Gpa, width: Width, now: Tsc) -> u64 {
-        self.expire(now);
-        match (width, self.mapped_byte(at)) {
-            (Width::Byte, Some(register)) => u64::from(self.read_mapped(register)),
-            _ => self.memory_read_wide(at, width),
-        }
-    }
-
-    fn memory_read_wide(&mut self, at: Gpa, width: Width) -> u64 {
-        let Some((first, mapped)) = self.mapped_at(at, width) else {
-            return self.absent_read(width);
-        };
-        let value = each_byte(width).fold(0, |value, byte| {
-            let register = UartRegister::at(first.wrapping_add(byte));
-            value | (u64::from(mapped.read(register)) << shift(byte))
-        });
-        let level = mapped.interrupt();
-        self.pic.set_line(IrqLine::COM2, level);
-        value
-    }
-
-    /// Answers a write to memory that is no RAM.
-    #[inline]
-    pub fn memory_write(&mut self, at: Gpa, width: Width, value: u64, now: Tsc) -> Effect {
-        self.expire(now);
-        match (width, self.mapped_byte(at)) {
-            (Width::Byte, Some(register)) => self.write_mapped(register, value as u8),
-            _ => self.memory_write_wide(at, width, value),
-        }
-    }
-
-    fn memory_write_wide(&mut self, at: Gpa, width: Width, value: u64) -> Effect {
-        let Some((first, _)) = self.mapped_at(at, width) else {
-            self.count_absent();
-            return Effect::None;
-        };
-        each_byte(width).fold(Effect::None, |effect, byte| {
-            let register = UartRegister::at(first.wrapping_add(byte));
-            let next = self.write_mapped(register, (value >> shift(byte)) as u8);
-            last_of(effect, next)
-        })
-    }
-
-    /// The register of the mapped UART at this address, if there is one.
-    #[inline]
-    fn mapped_byte(&self, at: Gpa) -> Option<UartRegister> {
-        let offset = at.0.wrapping_sub(self.mapped_uart.as_ref()?.at.0);
-        (offset < UART_BYTES).then(|| UartRegister::at(offset as u16))
-    }
-
-    fn read_mapped(&mut self, register: UartRegister) -> u8 {
-        let Some(mapped) = self.mapped_uart.as_mut() else {
-            return u8::MAX;
-        };
-        let value = mapped.uart.read(register);
-        let level = mapped.uart.interrupt();
-        self.pic.set_line(IrqLine::COM2, level);
-        value
-    }
-
-    /// The mapped UART and the first register, if the whole access lies inside it.
-    fn mapped_at(&mut self, at: Gpa, width: Width) -> Option<(u16, &mut Uart)> {
-        let mapped = self.mapped_uart.as_mut()?;
-        let offset = at.0.checked_sub(mapped.at.0)?;
-        let end = offset.checked_add(width.bytes())?;
-        (end <= UART_BYTES).then_some((offset as u16, &mut mapped.uart))
-    }
-
-    fn write_mapped(&mut self, register: UartRegister, value: u8) -> Effect {
-        let Some(mapped) = self.mapped_uart.as_mut() else {
-            return Effect::None;
-        };
-        let written = mapped.uart.write(register, value);
-        let level = mapped.uart.interrupt();
-        self.uart_written(IrqLine::COM2, written, level)
-    }
-
     #[inline]
     fn write_com1(&mut self, register: UartRegister, value: u8) -> Effect {
         let written = self.com1.write(register, value);
@@ -150,12 +87,12 @@ impl Platform {
     fn uart_written(&mut self, line: IrqLine, written: UartWritten, level: Level) -> Effect {
         match written {
             UartWritten::Quiet => {
-                self.pic.set_line(line, level);
+                self.set_line(line, level);
                 Effect::None
             }
             UartWritten::Sent(byte) => {
-                self.pic.set_line(line, Level::Low);
-                self.pic.set_line(line, level);
+                self.set_line(line, Level::Low);
+                self.set_line(line, level);
                 Effect::Console(byte)
             }
         }
@@ -195,6 +132,9 @@ impl Platform {
             0xcf9 => self.chipset.read_cf9(),
             0xe9 => DEBUG_CONSOLE_PRESENT,
             DEBUG_EXIT => 0,
+            FW_CFG_DATA => self.fw_cfg.read(),
+            PM_BLOCK..=PM_BLOCK_LAST => self.read_pm(port & 0xf, now),
+            SCRATCH..=SCRATCH_LAST => self.read_scratch(port),
             // Configuration data: the bus is there, and no device on it answers. The FPU's
             // two ports are write-only.
             0xcfc..=0xcff | 0xf0 | 0xf1 => 0xff,
@@ -229,6 +169,10 @@ impl Platform {
             0x92 => return reset_effect(self.chipset.write92(value)),
             0xcf9 => return reset_effect(self.chipset.write_cf9(value)),
             0xe9 => return Effect::Console(value),
+            PM_BLOCK..=PM_BLOCK_LAST => return self.write_pm(port & 0xf, value),
+            SCRATCH..=FLUSH | TEST_LINES..=TEST_LINES_LAST => {
+                self.write_test_device(port, value.into(), now);
+            }
             DEBUG_EXIT => return Effect::DebugExit(u32::from(value)),
             // Configuration data no device takes; FPU busy and reset, of a time when the
             // FPU was another chip; data of a VGA that is not there.
@@ -284,10 +228,60 @@ impl Platform {
         }
     }
 
+    fn read_pm(&mut self, offset: u16, now: Tsc) -> u8 {
+        match self.pm.read(offset, now) {
+            Some(value) => value,
+            None => self.absent_read(Width::Byte) as u8,
+        }
+    }
+
+    fn write_pm(&mut self, offset: u16, value: u8) -> Effect {
+        match self.pm.write(offset, value) {
+            PmWritten::Quiet => {}
+            PmWritten::SoftOff => return Effect::PowerOff,
+            PmWritten::Nothing => self.count_absent(),
+        }
+        Effect::None
+    }
+
+    fn read_scratch(&mut self, port: u16) -> u8 {
+        match &self.test_device {
+            Some(device) => device.scratch(port),
+            None => self.absent_read(Width::Byte) as u8,
+        }
+    }
+
+    /// A write to one of the test device's ports, or to nobody's in a VM without it.
+    fn write_test_device(&mut self, port: u16, value: u32, now: Tsc) {
+        let Some(device) = &mut self.test_device else {
+            return self.count_absent();
+        };
+        match port {
+            SCRATCH..=SCRATCH_LAST => device.set_scratch(port, value as u8),
+            FLUSH => {}
+            _ => {
+                let pin = Pin(port.wrapping_sub(TEST_LINES) as u8);
+                self.move_test_line(pin, Level::from(value != 0), now);
+            }
+        }
+    }
+
+    /// Moves the wire at a pin of the I/O APIC. Where a device has the same wire, the last
+    /// move counts.
+    fn move_test_line(&mut self, pin: Pin, level: Level, now: Tsc) {
+        self.run_timer(now);
+        match IrqLine::at(pin) {
+            Some(line) => self.set_line(line, level),
+            None => self.ioapic.set_line(pin, level),
+        }
+        self.refresh_deadline();
+    }
+
     /// A wide read: the few wide registers, else byte by byte.
     fn read_wide(&mut self, port: u16, width: Width, now: Tsc) -> u32 {
         match (port, width) {
             (PCI_ADDRESS, Width::Dword) => return self.chipset.pci_address(),
+            (PM_TIMER, Width::Dword) => return self.pm.timer(now),
             (DEBUG_EXIT, _) => return 0,
             _ => {}
         }
@@ -309,6 +303,15 @@ impl Platform {
         match (port, width) {
             (PCI_ADDRESS, Width::Dword) => {
                 self.chipset.set_pci_address(value);
+                return Effect::None;
+            }
+            (FW_CFG_SELECTOR, Width::Word) => {
+                self.fw_cfg.select(value as u16);
+                return Effect::None;
+            }
+            // One register each, of any width.
+            (FLUSH | TEST_LINES..=TEST_LINES_LAST, _) => {
+                self.write_test_device(port, value & width.mask() as u32, now);
                 return Effect::None;
             }
             (DEBUG_EXIT, _) => return Effect::DebugExit(value & width.mask() as u32),
@@ -356,7 +359,7 @@ fn shift(byte: u16) -> u32 {
 fn last_of(first: Effect, second: Effect) -> Effect {
     match second {
         Effect::None => first,
-        Effect::Console(_) | Effect::Reset | Effect::DebugExit(_) => second,
+        Effect::Console(_) | Effect::Reset | Effect::PowerOff | Effect::DebugExit(_) => second,
     }
 }
 

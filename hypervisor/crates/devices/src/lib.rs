@@ -1,8 +1,8 @@
 //! The bus and the devices of one virtual machine.
 //!
-//! Owns the register models of the legacy PC: UARTs, interrupt controllers, timer, clock,
-//! keyboard controller, debug ports; and the [`Platform`] that routes each port or memory
-//! access to one of them and their interrupt lines to the CPU.
+//! Owns the register models of the PC: UARTs, interrupt controllers, timers, clock, keyboard
+//! controller, power management, debug and test ports; and the [`Platform`] that routes each
+//! port or memory access to one of them and their interrupt lines to the CPUs.
 //!
 //! Does not own guest memory, instruction decoding or what an [`Effect`] leads to. The VMM
 //! calls it, once per access; time comes in as an argument, nothing here reads a clock.
@@ -16,21 +16,29 @@
 )]
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 mod bus;
 mod chipset;
+mod fw_cfg;
+mod ioapic;
 mod keyboard;
+pub mod lapic;
 mod line;
+mod message;
 mod pic;
 mod pit;
 mod platform;
+mod pm;
 mod rtc;
+mod test_device;
 mod timebase;
 mod uart;
 
 #[cfg(test)]
 mod tests;
 
-pub use platform::{Effect, Platform, PlatformConfig};
+pub use message::Message;
+pub use platform::{Effect, Platform, PlatformConfig, TestDevices};

@@ -76,14 +76,16 @@ impl Pic {
         self.master.listens(1_u8.unbounded_shl(u32::from(line.0)))
     }
 
-    /// Moves a device's line.
+    /// Moves a device's line; whether that changed anything.
     #[inline]
-    pub(crate) fn set_line(&mut self, line: IrqLine, level: Level) {
+    pub(crate) fn set_line(&mut self, line: IrqLine, level: Level) -> bool {
         let bit = 1_u8.unbounded_shl(u32::from(line.0 & 7));
         let which = Which::of(line);
-        if self.chip(which).set_line(bit, level) {
+        let moved = self.chip(which).set_line(bit, level);
+        if moved {
             self.settle(which);
         }
+        moved
     }
 
     /// A short pulse on a line, for edges whose wire is low again before anybody looks: the

@@ -3,8 +3,9 @@
 
 mod linux;
 mod random;
+mod wires;
 
-use crate::{Effect, Platform, PlatformConfig};
+use crate::{Effect, Platform, PlatformConfig, TestDevices};
 use skerry_words::{Gpa, Port, Tsc, Vector, Width};
 use std::vec::Vec;
 
@@ -14,7 +15,9 @@ const CONFIG: PlatformConfig = PlatformConfig {
     tsc_hz: TSC_HZ,
     rtc_unix_seconds: 946_684_800,
     memory_bytes: 256 << 20,
+    vcpus: 4,
     mmio_uart: Some(UART_AT),
+    test_devices: TestDevices::Absent,
 };
 
 /// A platform with a guest's hand on it: byte accesses at a time that only goes on.
@@ -46,7 +49,9 @@ impl Guest {
         match effect {
             Effect::None => {}
             Effect::Console(byte) => self.console.push(byte),
-            Effect::Reset | Effect::DebugExit(_) => panic!("{effect:?} by {port:#x}"),
+            Effect::Reset | Effect::PowerOff | Effect::DebugExit(_) => {
+                panic!("{effect:?} by {port:#x}")
+            }
         }
     }
 

@@ -1,13 +1,13 @@
 //! Ticks of a slow oscillator, told by the host's time-stamp counter.
 //!
 //! Owns the conversion both ways by multiply and shift, without a division after set-up.
-//! Does not own the present time: every caller brings it. The PIT (1.193182 MHz) and the
-//! real-time clock (32.768 kHz) hold one each.
+//! Does not own the present time: every caller brings it. The PIT (1.193182 MHz), the ACPI
+//! timer (3.579545 MHz) and the real-time clock (32.768 kHz) hold one each.
 
 use skerry_words::Tsc;
 
 /// The slowest time-stamp counter the conversion is exact for.
-pub(crate) const SLOWEST_TSC_HZ: u64 = 2_000_000;
+pub(crate) const SLOWEST_TSC_HZ: u64 = 4_000_000;
 /// The fastest one.
 pub(crate) const FASTEST_TSC_HZ: u64 = 100_000_000_000;
 
@@ -25,7 +25,7 @@ pub(crate) struct Timebase {
 }
 
 impl Timebase {
-    /// An oscillator of `hz` (below 2 MHz) seen by a counter of `tsc_hz`, which is brought
+    /// An oscillator of `hz` (below 4 MHz) seen by a counter of `tsc_hz`, which is brought
     /// into the range from [`SLOWEST_TSC_HZ`] to [`FASTEST_TSC_HZ`].
     pub(crate) fn new(hz: u64, tsc_hz: u64, epoch: Tsc) -> Self {
         let tsc_hz = tsc_hz.clamp(SLOWEST_TSC_HZ, FASTEST_TSC_HZ);
@@ -44,9 +44,9 @@ impl Timebase {
         (product >> u64::BITS) as u64
     }
 
-    /// A time at which `tick` has been reached: never before it, and in the first ten days
-    /// later than its start by less than a thousandth of a tick (or two TSC ticks). Both
-    /// ratios are rounded up, so that `ticks(when(tick)) >= tick` holds for good.
+    /// A time at which `tick` has been reached: never before it, and in the first ten days,
+    /// below 2 MHz, later than its start by less than a thousandth of a tick (or two TSC
+    /// ticks). Both ratios are rounded up, so that `ticks(when(tick)) >= tick` holds for good.
     #[inline]
     pub(crate) fn when(&self, tick: u64) -> Tsc {
         let product = u128::from(tick).wrapping_mul(u128::from(self.tsc_per_tick));
@@ -107,9 +107,10 @@ mod tests {
         fn ticks_agree_with_a_division(
             tsc_hz in SLOWEST_TSC_HZ..=10_000_000_000,
             elapsed in 0u64..1 << 55,
+            hz in prop_oneof![Just(1_193_182u64), Just(3_579_545)],
         ) {
-            let base = Timebase::new(1_193_182, tsc_hz, Tsc(0));
-            let exact = (u128::from(elapsed) * 1_193_182 / u128::from(tsc_hz)) as u64;
+            let base = Timebase::new(hz, tsc_hz, Tsc(0));
+            let exact = (u128::from(elapsed) * u128::from(hz) / u128::from(tsc_hz)) as u64;
             let ticks = base.ticks(Tsc(elapsed));
             prop_assert!(ticks == exact || ticks == exact + 1);
         }

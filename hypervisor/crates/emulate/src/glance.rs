@@ -72,20 +72,19 @@ impl Glance {
         state: &GuestState,
         memory: &mut impl GuestMemory,
     ) -> Option<Gpa> {
-        let key = Key::new(state);
-        if !self.key.is(&key) || !self.trail.still_leads(memory) {
-            self.look(key, state, memory)?;
+        if !self.key.is(&Key::new(state)) || !self.trail.still_leads(memory) {
+            self.look(state, memory)?;
         }
         Some(Gpa(self.page | state.rip & (PAGE_BYTES - 1)))
     }
 
     #[cold]
     #[inline(never)]
-    fn look(&mut self, key: Key, state: &GuestState, memory: &mut impl GuestMemory) -> Option<()> {
+    fn look(&mut self, state: &GuestState, memory: &mut impl GuestMemory) -> Option<()> {
         self.key = Key::default();
         let mut trail = Trail::default();
         let at = paging::follow_to_code(state, memory, Gva(state.rip), &mut trail)?;
-        (self.key, self.page, self.trail) = (key, at.0 & !(PAGE_BYTES - 1), trail);
+        (self.key, self.page, self.trail) = (Key::new(state), at.0 & !(PAGE_BYTES - 1), trail);
         Some(())
     }
 }

@@ -66,7 +66,9 @@ pub fn plain_length(
         | VmExit::TripleFault
         | VmExit::Init
         | VmExit::EntryFailed(_)
-        | VmExit::Unknown(_) => return None,
+        | VmExit::Unknown(_)
+        | VmExit::ApicWrite(_)
+        | VmExit::ApicEnd(_) => return None,
     };
     if !mode::is_64_bit(state) {
         return None;
@@ -197,7 +199,9 @@ fn is_measurable(exit: &VmExit) -> bool {
         | VmExit::TripleFault
         | VmExit::Init
         | VmExit::EntryFailed(_)
-        | VmExit::Unknown(_) => false,
+        | VmExit::Unknown(_)
+        | VmExit::ApicWrite(_)
+        | VmExit::ApicEnd(_) => false,
     }
 }
 

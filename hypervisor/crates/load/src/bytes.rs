@@ -1,4 +1,6 @@
-//! Little-endian numbers in byte slices, without a way to panic.
+//! Little-endian numbers in bytes, without a way to panic.
+
+use alloc::vec::Vec;
 
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
@@ -24,6 +26,16 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     if let Some(slot) = slot {
         slot.copy_from_slice(value);
     }
+}
+
+/// Appends numbers.
+pub(crate) fn push_u32s<const N: usize>(bytes: &mut Vec<u8>, values: [u32; N]) {
+    bytes.extend(values.into_iter().flat_map(u32::to_le_bytes));
+}
+
+/// Appends numbers.
+pub(crate) fn push_u64s<const N: usize>(bytes: &mut Vec<u8>, values: [u64; N]) {
+    bytes.extend(values.into_iter().flat_map(u64::to_le_bytes));
 }
 
 /// The first four bytes, with zeros where there are fewer.

@@ -1,12 +1,14 @@
-//! ELF kernels: by their PVH note, or at their own entry point.
+//! ELF kernels: by their PVH note, at their own entry point, or for the multiboot loaders.
 //!
 //! Owns the mapping from program headers to pieces and the choice of the entry. The `elf`
 //! crate parses. Segments go to their physical addresses; an entry point given as a
 //! virtual address is taken to the physical one of its segment.
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::ops::Range;
 
-use elf::abi::{EM_386, EM_X86_64, ET_EXEC, PT_LOAD, PT_NOTE};
+use elf::abi::{EM_386, EM_X86_64, ET_DYN, ET_EXEC, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::note::Note;
@@ -15,11 +17,12 @@ use elf::{ElfBytes, ParseError};
 use skerry_verdict::Registers;
 use skerry_words::{Gpa, Gpr};
 
-use crate::layout::{CMDLINE, CMDLINE_BYTES, GDT, HOLE_START, PAGE_TABLES, START_INFO};
-use crate::linux::terminated;
+use crate::layout::{CMDLINE, CMDLINE_BYTES, GDT, PAGE_TABLES, START_INFO};
+use crate::modules::place_high;
 use crate::plan::{Builder, LoadPlan};
 use crate::start_info::start_info;
-use crate::{ImageKind, LoadError, Part, Request, bytes, entry, paging};
+use crate::texts::Texts;
+use crate::{LoadError, Part, Request, bytes, entry, paging};
 
 /// The note's name and number `[Xen 4.17, xen/include/public/elfnote.h]`.
 const NOTE_NAME: &[u8] = b"Xen\0";
@@ -31,11 +34,11 @@ pub(crate) fn is_elf(image: &[u8]) -> bool {
     image.starts_with(b"\x7fELF")
 }
 
-/// [`ImageKind::Pvh`] for a file with the note, else [`ImageKind::Elf`].
-pub(crate) fn sniff(image: &[u8]) -> Result<ImageKind, LoadError> {
+/// Whether an ELF file has a PVH entry note.
+pub(crate) fn has_pvh_note(image: &[u8]) -> Result<bool, LoadError> {
     match pvh_entry(&parse(image)?) {
-        Ok(_) => Ok(ImageKind::Pvh),
-        Err(LoadError::NoPvhNote) => Ok(ImageKind::Elf),
+        Ok(_) => Ok(true),
+        Err(LoadError::NoPvhNote) => Ok(false),
         Err(other) => Err(other),
     }
 }
@@ -43,6 +46,7 @@ pub(crate) fn sniff(image: &[u8]) -> Result<ImageKind, LoadError> {
 pub(crate) fn plan_pvh<'a>(
     request: &Request<'a>,
     mut builder: Builder<'a>,
+    rsdp: Gpa,
 ) -> Result<LoadPlan<'a>, LoadError> {
     let file = parse(request.image)?;
     let eip = pvh_entry(&file)?;
@@ -51,7 +55,7 @@ pub(crate) fn plan_pvh<'a>(
         return Err(LoadError::EntryOutside(u64::from(eip)));
     }
     place_segments(&file, &mut builder)?;
-    place_start_info(request, &mut builder)?;
+    place_start_info(request, &mut builder, rsdp)?;
     let mut state = entry::protected_mode(eip);
     state.set(Gpr::Rbx, START_INFO.0);
     Ok(builder.finish(state))
@@ -60,11 +64,12 @@ pub(crate) fn plan_pvh<'a>(
 pub(crate) fn plan_elf<'a>(
     request: &Request<'a>,
     mut builder: Builder<'a>,
+    rsdp: Gpa,
 ) -> Result<LoadPlan<'a>, LoadError> {
     let file = parse(request.image)?;
     let entry = physical_entry(&file)?;
     place_segments(&file, &mut builder)?;
-    place_start_info(request, &mut builder)?;
+    place_start_info(request, &mut builder, rsdp)?;
     let mut state = match file.ehdr.class {
         Class::ELF32 => entry::protected_mode(narrow(entry)?),
         Class::ELF64 => {
@@ -80,7 +85,32 @@ pub(crate) fn plan_elf<'a>(
     Ok(builder.finish(state))
 }
 
+/// An ELF file in its place.
+pub(crate) struct Placed {
+    /// The physical address of its entry.
+    pub(crate) entry: u32,
+    /// From its first address to behind its last.
+    pub(crate) filled: Range<u64>,
+}
+
+/// Places a file for a loader that has its own ways. One that can be relocated is allowed too,
+/// and placed where it is linked, as GRUB does it.
+pub(crate) fn place<'a>(image: &'a [u8], builder: &mut Builder<'a>) -> Result<Placed, LoadError> {
+    let file = parse_of(image, &[ET_EXEC, ET_DYN])?;
+    let entry = narrow(physical_entry(&file)?)?;
+    place_segments(&file, builder)?;
+    let segments = || loadable(&file).map(|(_, segment)| segment);
+    let ends = segments().map(|segment| segment.p_paddr.saturating_add(segment.p_memsz));
+    let start = segments().map(|segment| segment.p_paddr).min();
+    let filled = start.unwrap_or_default()..ends.max().unwrap_or_default();
+    Ok(Placed { entry, filled })
+}
+
 fn parse(image: &[u8]) -> Result<Elf<'_>, LoadError> {
+    parse_of(image, &[ET_EXEC])
+}
+
+fn parse_of<'a>(image: &'a [u8], types: &[u16]) -> Result<Elf<'a>, LoadError> {
     if !is_elf(image) {
         return Err(LoadError::NotElf(bytes::first4(image)));
     }
@@ -89,7 +119,7 @@ fn parse(image: &[u8]) -> Result<Elf<'_>, LoadError> {
     if machine != EM_X86_64 && (machine, class) != (EM_386, Class::ELF32) {
         return Err(LoadError::ElfMachine(machine));
     }
-    if file.ehdr.e_type != ET_EXEC {
+    if !types.contains(&file.ehdr.e_type) {
         return Err(LoadError::ElfType(file.ehdr.e_type));
     }
     if loadable(&file).next().is_none() {
@@ -122,14 +152,30 @@ fn place_segments<'a>(file: &Elf<'a>, builder: &mut Builder<'a>) -> Result<(), L
     Ok(())
 }
 
-fn place_start_info<'a>(request: &Request<'a>, builder: &mut Builder<'a>) -> Result<(), LoadError> {
-    let cmdline = terminated(request.cmdline, CMDLINE_BYTES.saturating_sub(1))?;
-    builder.place(Part::BootData, CMDLINE, cmdline, 0)?;
-    let module = match request.initrd {
-        Some(bytes) => Some((builder.place_initrd(bytes, HOLE_START)?, bytes.len())),
-        None => None,
-    };
-    let info = start_info(module, builder.memory_bytes());
+fn place_start_info<'a>(
+    request: &Request<'a>,
+    builder: &mut Builder<'a>,
+    rsdp: Gpa,
+) -> Result<(), LoadError> {
+    let mut texts = Texts::new(CMDLINE);
+    let cmdline_at = texts.push(request.cmdline);
+    let cmdline_bytes = request.cmdline.len() as u64;
+    if cmdline_bytes >= CMDLINE_BYTES {
+        return Err(LoadError::CmdlineTooLong {
+            cmdline_bytes,
+            limit_bytes: CMDLINE_BYTES.saturating_sub(1),
+        });
+    }
+    let modules: Vec<_> = place_high(request, builder)?
+        .iter()
+        .map(|module| (module.at, module.bytes, texts.push(module.cmdline)))
+        .collect();
+    let texts_bytes = texts.bytes.len() as u64;
+    if texts_bytes > CMDLINE_BYTES {
+        return Err(LoadError::CmdlinesTooLong(texts_bytes, CMDLINE_BYTES));
+    }
+    builder.place(Part::BootData, CMDLINE, texts.bytes, 0)?;
+    let info = start_info(cmdline_at, &modules, rsdp, builder.memory_bytes());
     builder.place(Part::BootData, START_INFO, info, 0)
 }
 

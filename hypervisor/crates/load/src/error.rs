@@ -14,14 +14,20 @@ use crate::layout::{HOLE_START, MIB};
 /// A part of what a plan puts into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// The image of a bzImage or a boot sector, with the room it asks for.
+    /// An image that is one piece, with the room it asks for.
     Kernel,
     /// The program header of this index.
     Segment(usize),
     /// The initial RAM disk.
     Initrd,
-    /// The loader's own tables and the command line.
+    /// The module of this index in the manifest.
+    Module(usize),
+    /// The loader's own tables and the command lines.
     BootData,
+    /// The ACPI tables.
+    Acpi,
+    /// The end of a ROM, as it is seen below 1 MiB.
+    Shadow,
 }
 
 impl fmt::Display for Part {
@@ -30,7 +36,10 @@ impl fmt::Display for Part {
             Self::Kernel => write!(f, "the kernel"),
             Self::Segment(index) => write!(f, "segment {index}"),
             Self::Initrd => write!(f, "the initrd"),
-            Self::BootData => write!(f, "the boot data below 0xe000"),
+            Self::Module(index) => write!(f, "module {}", index.saturating_add(1)),
+            Self::BootData => write!(f, "the boot data"),
+            Self::Acpi => write!(f, "the ACPI tables from 0xe0000 on"),
+            Self::Shadow => write!(f, "the ROM's shadow below 1 MiB"),
         }
     }
 }
@@ -44,6 +53,25 @@ pub enum LoadError {
     /// The initrd has no bytes.
     #[error("the initrd is empty; leave `initrd` out, or name a cpio archive")]
     EmptyInitrd,
+    /// The module of this index has no bytes.
+    #[error("module {} is empty; leave it out of `modules`", .0.saturating_add(1))]
+    EmptyModule(usize),
+    /// The command line of the module of this index holds a zero byte.
+    #[error(
+        "the command line of module {} holds a zero byte, which would end it; remove it",
+        .0.saturating_add(1)
+    )]
+    ModuleCmdlineNul(usize),
+    /// So many modules, more than [`crate::MOST_MODULES`].
+    #[error("{0} modules; an image takes at most 8, put them in one archive")]
+    TooManyModules(usize),
+    /// The command lines of kernel and modules have so many bytes, and there is room for so
+    /// many.
+    #[error(
+        "the command lines of the kernel and its modules have {0} bytes together, more than \
+         {1}; shorten them"
+    )]
+    CmdlinesTooLong(u64, u64),
     /// The command line holds a zero byte.
     #[error("the command line holds a zero byte, which would end it; remove it")]
     CmdlineNul,
@@ -52,8 +80,8 @@ pub enum LoadError {
     Memory(u64),
     /// No known kind of image starts with these bytes.
     #[error(
-        "the image starts with {} and is no bzImage, ELF file or boot sector; \
-         name another file, or set `kind = \"flat\"` to run bare code in real mode",
+        "the image starts with {} and is no bzImage, ELF or multiboot file, boot sector or ROM; \
+         name another file, or set `kind` to \"flat\" for bare code in real mode, or to \"rom\"",
         Start(*.0)
     )]
     Unrecognized([u8; 4]),
@@ -104,16 +132,18 @@ pub enum LoadError {
     /// This kind of image takes no such thing.
     #[error("an image of kind {1:?} takes no {0}; leave `{0}` out")]
     Unused(&'static str, ImageKind),
-    /// The initrd finds no room.
+    /// A part that has no address of its own finds no room.
     #[error(
-        "initrd of {} does not fit in {} of memory beside the kernel; {}",
-        Size(*initrd_bytes),
+        "{part} of {} does not fit in {} of memory beside the kernel; {}",
+        Size(*part_bytes),
         Size(*memory_bytes),
-        way_out(*needed_bytes, "use a smaller initrd")
+        way_out(*needed_bytes, "use a smaller one")
     )]
-    InitrdDoesNotFit {
+    DoesNotFit {
+        /// The part.
+        part: Part,
         /// Its bytes.
-        initrd_bytes: u64,
+        part_bytes: u64,
         /// The VM's memory.
         memory_bytes: u64,
         /// The memory that would do, if any would.
@@ -185,6 +215,77 @@ pub enum LoadError {
     /// The image starts at an address that it does not fill.
     #[error("the entry point {0:#x} is in no segment of the file; check its linker script")]
     EntryOutside(u64),
+    /// No multiboot header of this version in so many first bytes.
+    #[error(
+        "the image has no multiboot{} header in its first {} KiB; \
+         leave `kind` out to have it found out",
+        if *version == 1 { "" } else { "2" },
+        .search_bytes >> 10
+    )]
+    NoMultibootHeader {
+        /// 1 or 2.
+        version: u8,
+        /// Where it would have to be.
+        search_bytes: usize,
+    },
+    /// A multiboot header with these flags, of which some required ones are unknown.
+    #[error(
+        "the multiboot header has flags {0:#x}; of 0xffff, which are required, only 0x7 are \
+         known: build it for multiboot 0.6.96"
+    )]
+    MultibootFlags(u32),
+    /// A multiboot image that is neither an ELF file nor says itself where it goes: its first
+    /// bytes.
+    #[error(
+        "the image starts with {} and is no ELF file, and its multiboot header has no address \
+         fields; link it as ELF, or add them",
+        Start(*.0)
+    )]
+    NoAddresses([u8; 4]),
+    /// A field of a multiboot header that is below what it cannot be below.
+    #[error(
+        "the multiboot header's {} is {:#x}, below its {} of {:#x}; check its address fields",
+        .field.0, .field.1, .least.0, .least.1
+    )]
+    HeaderAddresses {
+        /// The field's name and value.
+        field: (&'static str, u64),
+        /// What it is compared to.
+        least: (&'static str, u64),
+    },
+    /// A multiboot2 header whose tag at this byte of the file is cut or too short.
+    #[error("the multiboot2 header is damaged at byte {0:#x} of the file; build it again")]
+    Multiboot2Damaged(usize),
+    /// A multiboot2 header that requires a tag of this unknown type.
+    #[error("the multiboot2 header requires tag {0}, which is unknown; make it optional")]
+    Multiboot2Tag(u16),
+    /// A multiboot2 header that requires information of this unknown type.
+    #[error("the multiboot2 header requires information {0}, which is unknown; make it optional")]
+    Multiboot2Request(u32),
+    /// A multiboot2 header that requires a console.
+    #[error("the multiboot2 header requires a screen, which a VM has not; make it optional")]
+    Multiboot2Console,
+    /// A multiboot2 header with an address tag and no entry tag.
+    #[error("the multiboot2 header has an address tag, but no entry address tag; add one")]
+    Multiboot2NoEntry,
+    /// An image that is linked where its multiboot2 header does not want it.
+    #[error(
+        "the image is linked from {start:#x} to {end:#x}, and its multiboot2 header wants it \
+         between {least:#x} and {most_end:#x}; link it there"
+    )]
+    Relocation {
+        /// Its first address.
+        start: u64,
+        /// The first address behind it.
+        end: u64,
+        /// The least address it may have.
+        least: u64,
+        /// Where it must end.
+        most_end: u64,
+    },
+    /// A ROM with so many bytes.
+    #[error("a ROM of {0} bytes; it must be a multiple of 4096, and at most 16 MiB")]
+    RomBytes(u64),
     /// A boot sector's image with more bytes than fit below the firmware's memory.
     #[error("a flat image of {image_bytes} bytes is over the limit of {limit_bytes}; use ELF")]
     FlatTooLarge {
@@ -195,12 +296,45 @@ pub enum LoadError {
     },
 }
 
+impl Part {
+    /// The manifest's key that it comes from.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Initrd => "initrd",
+            Self::Module(_) => "modules",
+            Self::Kernel | Self::Segment(_) | Self::BootData | Self::Acpi | Self::Shadow => {
+                "kernel"
+            }
+        }
+    }
+}
+
 impl LoadError {
+    /// The index of the module to blame, if one is.
+    #[must_use]
+    pub const fn module(&self) -> Option<usize> {
+        if let Self::EmptyModule(index)
+        | Self::ModuleCmdlineNul(index)
+        | Self::DoesNotFit {
+            part: Part::Module(index),
+            ..
+        } = self
+        {
+            return Some(*index);
+        }
+        None
+    }
+
     /// The manifest's key whose value is to blame.
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::EmptyInitrd | Self::InitrdDoesNotFit { .. } => "initrd",
+            Self::EmptyInitrd => "initrd",
+            Self::EmptyModule(_)
+            | Self::ModuleCmdlineNul(_)
+            | Self::TooManyModules(_)
+            | Self::CmdlinesTooLong(..) => "modules",
+            Self::DoesNotFit { part, .. } => part.key(),
             Self::CmdlineNul | Self::CmdlineTooLong { .. } => "cmdline",
             Self::Unused(what, _) => what,
             Self::Memory(_) => "memory",
@@ -222,6 +356,17 @@ impl LoadError {
             | Self::OutsideRam { .. }
             | Self::Overlap { .. }
             | Self::EntryOutside(_)
+            | Self::NoMultibootHeader { .. }
+            | Self::MultibootFlags(_)
+            | Self::NoAddresses(_)
+            | Self::HeaderAddresses { .. }
+            | Self::Multiboot2Damaged(_)
+            | Self::Multiboot2Tag(_)
+            | Self::Multiboot2Request(_)
+            | Self::Multiboot2Console
+            | Self::Multiboot2NoEntry
+            | Self::Relocation { .. }
+            | Self::RomBytes(_)
             | Self::FlatTooLarge { .. } => "kernel",
         }
     }

@@ -7,6 +7,7 @@ use skerry_verdict::Registers;
 use skerry_words::Gpr;
 
 use crate::layout::{BOOT_SECTOR, BOOT_SECTOR_END};
+use crate::modules::refuse_companions;
 use crate::plan::{Builder, LoadPlan};
 use crate::{ImageKind, LoadError, Part, Request, bytes, entry};
 
@@ -20,12 +21,7 @@ pub(crate) fn plan<'a>(
     request: &Request<'a>,
     mut builder: Builder<'a>,
 ) -> Result<LoadPlan<'a>, LoadError> {
-    if request.initrd.is_some() {
-        return Err(LoadError::Unused("initrd", ImageKind::Flat));
-    }
-    if !request.cmdline.is_empty() {
-        return Err(LoadError::Unused("cmdline", ImageKind::Flat));
-    }
+    refuse_companions(request, ImageKind::Flat)?;
     let limit_bytes = BOOT_SECTOR_END.saturating_sub(BOOT_SECTOR.0);
     let image_bytes = request.image.len() as u64;
     if image_bytes > limit_bytes {

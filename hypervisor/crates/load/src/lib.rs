@@ -21,6 +21,8 @@
 
 extern crate alloc;
 
+mod acpi;
+mod address_fields;
 mod bytes;
 mod elf_image;
 mod entry;
@@ -28,15 +30,25 @@ mod error;
 mod flat;
 pub mod layout;
 mod linux;
+mod modules;
+mod multiboot;
+mod multiboot2;
+mod multiboot2_info;
+mod multiboot_info;
 mod paging;
 mod plan;
+mod rom;
 mod start_info;
+mod texts;
 
 pub use error::{LoadError, Part};
 pub use plan::{LoadPlan, Piece};
-pub use skerry_manifest::ImageKind;
+pub use skerry_manifest::{ImageKind, MOST_MODULES};
+
+use alloc::vec::Vec;
 
 use plan::Builder;
+use skerry_words::Gpa;
 
 /// A file that an image is handed in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,19 +90,28 @@ pub fn plan<'a>(request: &Request<'a>) -> Result<LoadPlan<'a>, LoadError> {
     } else {
         request.kind
     };
-    let builder = Builder::new(request.memory_bytes);
+    let mut builder = Builder::new(request.memory_bytes, rom_bytes(request.image, kind));
+    if kind == ImageKind::Rom {
+        return rom::plan(request, builder);
+    }
+    let rsdp = place_acpi(request.vcpus, &mut builder)?;
     match kind {
-        ImageKind::LinuxBzImage => linux::plan(request, builder),
-        ImageKind::Pvh => elf_image::plan_pvh(request, builder),
-        ImageKind::Elf => elf_image::plan_elf(request, builder),
-        ImageKind::Flat | ImageKind::Auto => flat::plan(request, builder),
-        ImageKind::Multiboot | ImageKind::Multiboot2 | ImageKind::Rom => {
-            Err(LoadError::Unrecognized(bytes::first4(request.image)))
-        }
+        ImageKind::LinuxBzImage => linux::plan(request, builder, rsdp.at),
+        ImageKind::Pvh => elf_image::plan_pvh(request, builder, rsdp.at),
+        ImageKind::Elf => elf_image::plan_elf(request, builder, rsdp.at),
+        ImageKind::Multiboot => multiboot::plan(request, builder),
+        ImageKind::Multiboot2 => multiboot2::plan(request, builder, &rsdp),
+        ImageKind::Flat | ImageKind::Auto | ImageKind::Rom => flat::plan(request, builder),
     }
 }
 
 /// What an image is, by its bytes; never [`ImageKind::Auto`].
+///
+/// An ELF file is by the first of these that it has: a PVH note; a multiboot2 header; a multiboot
+/// header; its own entry. Any other file: a bzImage's signature; the size and the first
+/// instruction of a ROM, without a boot sector's signature; a multiboot2 header; a multiboot
+/// header; a boot sector's signature. ROMs come early, since U-Boot's has a multiboot header for
+/// those that start it as a ROM.
 ///
 /// # Errors
 /// An empty image, one of no known kind, and a damaged ELF file.
@@ -99,15 +120,80 @@ pub fn sniff(image: &[u8]) -> Result<ImageKind, LoadError> {
         return Err(LoadError::EmptyImage);
     }
     if elf_image::is_elf(image) {
-        return elf_image::sniff(image);
+        return sniff_elf(image);
     }
+    let is_boot_sector = flat::is_boot_sector(image);
     if linux::is_linux(image) {
-        return Ok(ImageKind::LinuxBzImage);
+        Ok(ImageKind::LinuxBzImage)
+    } else if rom::is_rom(image) && !is_boot_sector {
+        Ok(ImageKind::Rom)
+    } else if let Some(kind) = sniff_header(image) {
+        Ok(kind)
+    } else if is_boot_sector {
+        Ok(ImageKind::Flat)
+    } else {
+        Err(LoadError::Unrecognized(bytes::first4(image)))
     }
-    if flat::is_boot_sector(image) {
-        return Ok(ImageKind::Flat);
+}
+
+fn sniff_elf(image: &[u8]) -> Result<ImageKind, LoadError> {
+    match (elf_image::has_pvh_note(image), sniff_header(image)) {
+        (Ok(true), _) => Ok(ImageKind::Pvh),
+        (_, Some(kind)) => Ok(kind),
+        (Ok(false), None) => Ok(ImageKind::Elf),
+        (Err(damaged), None) => Err(damaged),
     }
-    Err(LoadError::Unrecognized(bytes::first4(image)))
+}
+
+/// The version of multiboot that the image has a header of.
+fn sniff_header(image: &[u8]) -> Option<ImageKind> {
+    if multiboot2::has_header(image) {
+        Some(ImageKind::Multiboot2)
+    } else {
+        multiboot::has_header(image).then_some(ImageKind::Multiboot)
+    }
+}
+
+/// How much memory an image of this kind needs below 4 GiB: its own size if it is a ROM, or
+/// found to be one; else 0. For [`layout::backed`].
+#[must_use]
+pub fn rom_bytes(image: &[u8], kind: ImageKind) -> u64 {
+    let is_rom = match kind {
+        ImageKind::Rom => rom::has_rom_size(image),
+        ImageKind::Auto => rom::is_rom(image) && sniff(image) == Ok(ImageKind::Rom),
+        ImageKind::LinuxBzImage
+        | ImageKind::Pvh
+        | ImageKind::Elf
+        | ImageKind::Flat
+        | ImageKind::Multiboot
+        | ImageKind::Multiboot2 => false,
+    };
+    if is_rom { image.len() as u64 } else { 0 }
+}
+
+/// The root of the ACPI tables.
+struct Rsdp {
+    at: Gpa,
+    bytes: Vec<u8>,
+}
+
+/// The bytes of an RSDP of ACPI 2.0 and later.
+const RSDP_BYTES: usize = 36;
+
+/// Places the tables, which every image but a ROM finds.
+fn place_acpi(vcpus: u32, builder: &mut Builder<'_>) -> Result<Rsdp, LoadError> {
+    let tables = acpi::tables(vcpus);
+    let mut rsdp = Rsdp {
+        at: tables.rsdp,
+        bytes: Vec::new(),
+    };
+    for (at, bytes) in tables.pieces {
+        if at == rsdp.at {
+            rsdp.bytes = bytes.iter().copied().take(RSDP_BYTES).collect();
+        }
+        builder.place(Part::Acpi, at, bytes, 0)?;
+    }
+    Ok(rsdp)
 }
 
 fn check(request: &Request<'_>) -> Result<(), LoadError> {
@@ -120,6 +206,7 @@ fn check(request: &Request<'_>) -> Result<(), LoadError> {
     if request.cmdline.contains('\0') {
         return Err(LoadError::CmdlineNul);
     }
+    modules::check(request)?;
     if request.memory_bytes < layout::LEAST_MEMORY_BYTES {
         return Err(LoadError::Memory(request.memory_bytes));
     }

@@ -9,10 +9,10 @@ use alloc::{vec, vec::Vec};
 use skerry_verdict::Registers;
 use skerry_words::{Gpa, Gpr, PAGE_BYTES};
 
-use crate::bytes::{array, first4, put};
-use crate::layout::{self, CMDLINE, CMDLINE_BYTES, GDT, MIB, PAGE_TABLES, START_INFO};
+use crate::bytes::{array, first4, push_u32s, push_u64s, put};
+use crate::layout::{CMDLINE, CMDLINE_BYTES, GDT, MIB, PAGE_TABLES, START_INFO, map_entries};
 use crate::plan::{Builder, LoadPlan};
-use crate::{LoadError, Part, Request, entry, paging};
+use crate::{ImageKind, LoadError, Part, Request, entry, modules, paging};
 
 /// Where the setup header starts, in the image as in the zero page.
 const HEADER: usize = 0x1f1;
@@ -20,6 +20,8 @@ const HEADER: usize = 0x1f1;
 const HEADER_FIELDS_END: usize = 0x264;
 /// Where the zero page's room for the header ends.
 const HEADER_ROOM_END: usize = 0x290;
+/// Read from protocol 2.14 on; older kernels look for the table below 1 MiB.
+const ACPI_RSDP_ADDR: usize = 0x70;
 const E820_COUNT: usize = 0x1e8;
 const E820_TABLE: usize = 0x2d0;
 const SECTOR_BYTES: u64 = 512;
@@ -37,7 +39,9 @@ pub(crate) fn is_linux(image: &[u8]) -> bool {
 pub(crate) fn plan<'a>(
     request: &Request<'a>,
     mut builder: Builder<'a>,
+    rsdp: Gpa,
 ) -> Result<LoadPlan<'a>, LoadError> {
+    modules::refuse(request, ImageKind::LinuxBzImage)?;
     let kernel = Kernel::parse(request.image)?;
     let load = kernel.load_address();
     builder.reserve(Part::Kernel, load, kernel.span_bytes())?;
@@ -52,10 +56,13 @@ pub(crate) fn plan<'a>(
     builder.reserve(Part::BootData, START_INFO, PAGE_BYTES)?;
 
     let initrd = match request.initrd {
-        Some(bytes) => Some((builder.place_initrd(bytes, kernel.initrd_end)?, bytes.len())),
+        Some(bytes) => Some((
+            builder.place_high(Part::Initrd, bytes, kernel.initrd_end)?,
+            bytes.len(),
+        )),
         None => None,
     };
-    let zero_page = zero_page(kernel.header, initrd, builder.memory_bytes());
+    let zero_page = zero_page(kernel.header, initrd, rsdp, builder.memory_bytes());
     builder.push(START_INFO, zero_page, PAGE_BYTES);
 
     let mut state = entry::long_mode(load.0.saturating_add(ENTRY_64));
@@ -64,7 +71,7 @@ pub(crate) fn plan<'a>(
 }
 
 /// The command line with its terminating zero, if it has at most `limit_bytes` without.
-pub(crate) fn terminated(cmdline: &str, limit_bytes: u64) -> Result<Vec<u8>, LoadError> {
+fn terminated(cmdline: &str, limit_bytes: u64) -> Result<Vec<u8>, LoadError> {
     let cmdline_bytes = cmdline.len() as u64;
     if cmdline_bytes > limit_bytes {
         return Err(LoadError::CmdlineTooLong {
@@ -194,8 +201,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn zero_page(header: &[u8], initrd: Option<(Gpa, usize)>, memory_bytes: u64) -> Vec<u8> {
+fn zero_page(header: &[u8], initrd: Option<(Gpa, usize)>, rsdp: Gpa, memory_bytes: u64) -> Vec<u8> {
     let mut page = vec![0; PAGE_BYTES as usize];
+    put(&mut page, ACPI_RSDP_ADDR, &rsdp.0.to_le_bytes());
     put(&mut page, HEADER, header);
     put(&mut page, 0x210, &[TYPE_OF_LOADER]);
     put(&mut page, 0x228, &(CMDLINE.0 as u32).to_le_bytes());
@@ -203,22 +211,13 @@ fn zero_page(header: &[u8], initrd: Option<(Gpa, usize)>, memory_bytes: u64) -> 
     let (at, bytes) = initrd.unwrap_or((Gpa(0), 0));
     put(&mut page, 0x218, &(at.0 as u32).to_le_bytes());
     put(&mut page, 0x21c, &(bytes as u32).to_le_bytes());
-    let map: Vec<_> = layout::memory_map(memory_bytes).collect();
+    let map: Vec<_> = map_entries(memory_bytes).collect();
     put(&mut page, E820_COUNT, &[map.len() as u8]);
-    let table: Vec<u8> = map
-        .iter()
-        .flat_map(|(range, kind)| e820_entry(range.start, range.end, kind.number()))
-        .collect();
+    let mut table = Vec::new();
+    for (start, range_bytes, kind) in map {
+        push_u64s(&mut table, [start, range_bytes]);
+        push_u32s(&mut table, [kind]);
+    }
     put(&mut page, E820_TABLE, &table);
     page
-}
-
-fn e820_entry(start: Gpa, end: Gpa, number: u32) -> Vec<u8> {
-    let bytes = end.0.saturating_sub(start.0);
-    let parts = [
-        &start.0.to_le_bytes()[..],
-        &bytes.to_le_bytes(),
-        &number.to_le_bytes(),
-    ];
-    parts.concat()
 }

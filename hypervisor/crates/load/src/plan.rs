@@ -1,6 +1,6 @@
 //! The plan itself, and the one place that keeps its promises.
 //!
-//! [`Builder`] takes every part a loader places. It refuses what leaves the VM's RAM or
+//! [`Builder`] takes every part a loader places. It refuses what leaves the VM's memory or
 //! lies over another part, so no loader can make a plan that does.
 
 use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, vec::Vec};
@@ -22,8 +22,8 @@ pub struct Piece<'a> {
     pub zero_bytes: u64,
 }
 
-/// How to start a guest. All pieces lie in RAM and none over another; what they do not
-/// fill is expected to be zero.
+/// How to start a guest. All pieces lie in memory that [`crate::layout::backed`] gives, and
+/// none over another; what they do not fill is expected to be zero.
 #[derive(Clone, Debug)]
 pub struct LoadPlan<'a> {
     /// What goes into memory.
@@ -35,15 +35,18 @@ pub struct LoadPlan<'a> {
 /// A plan in the making.
 pub(crate) struct Builder<'a> {
     memory_bytes: u64,
+    rom_bytes: u64,
     pieces: Vec<Piece<'a>>,
     /// Taken ranges: start to end and owner.
     taken: BTreeMap<u64, (u64, Part)>,
 }
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(memory_bytes: u64) -> Self {
+    /// Nothing placed yet, in so much memory and beside a ROM of `rom_bytes`, or 0.
+    pub(crate) fn new(memory_bytes: u64, rom_bytes: u64) -> Self {
         Self {
             memory_bytes,
+            rom_bytes,
             pieces: Vec::new(),
             taken: BTreeMap::new(),
         }
@@ -85,10 +88,13 @@ impl<'a> Builder<'a> {
         at: Gpa,
         span_bytes: u64,
     ) -> Result<(), LoadError> {
+        if span_bytes == 0 {
+            return Ok(());
+        }
         let end = at.0.saturating_add(span_bytes);
         let range = at.0..end;
         let inside = |ram: Range<Gpa>| ram.start.0 <= range.start && range.end <= ram.end.0;
-        if end == u64::MAX || !layout::ram(self.memory_bytes).any(inside) {
+        if end == u64::MAX || !layout::backed(self.memory_bytes, self.rom_bytes).any(inside) {
             return Err(LoadError::OutsideRam {
                 part,
                 start: at.0,
@@ -107,9 +113,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Puts the initrd as high as it goes, on a page of its own between 1 MiB and
-    /// `ceiling`.
-    pub(crate) fn place_initrd(&mut self, bytes: &'a [u8], ceiling: u64) -> Result<Gpa, LoadError> {
+    /// Puts `bytes` as high as they go, on a page of their own between 1 MiB and `ceiling`.
+    pub(crate) fn place_high(
+        &mut self,
+        part: Part,
+        bytes: &'a [u8],
+        ceiling: u64,
+    ) -> Result<Gpa, LoadError> {
         let span_bytes = bytes.len() as u64;
         let ceiling = ceiling.min(HOLE_START);
         let mut top = ceiling.min(self.memory_bytes);
@@ -118,18 +128,63 @@ impl<'a> Builder<'a> {
                 break;
             }
             match self.taken_in(&(start..top)) {
-                Some((below, _)) => top = below,
+                Some((below, _)) => top = below.start,
                 None => {
-                    self.place(Part::Initrd, Gpa(start), bytes, span_bytes)?;
+                    self.place(part, Gpa(start), bytes, span_bytes)?;
                     return Ok(Gpa(start));
                 }
             }
         }
-        Err(LoadError::InitrdDoesNotFit {
-            initrd_bytes: span_bytes,
-            memory_bytes: self.memory_bytes,
-            needed_bytes: self.room_for(span_bytes).filter(|end| *end <= ceiling),
-        })
+        Err(self.no_room(part, span_bytes, ceiling))
+    }
+
+    /// Puts `bytes` as low as they go, at a multiple of `align`, in the first of these windows
+    /// that has room for them.
+    pub(crate) fn place_low(
+        &mut self,
+        part: Part,
+        bytes: impl Into<Cow<'a, [u8]>>,
+        align: u64,
+        windows: &[Range<u64>],
+    ) -> Result<Gpa, LoadError> {
+        let bytes = bytes.into();
+        let at = self.room(part, bytes.len() as u64, align, windows)?;
+        self.place(part, at, bytes, 0)?;
+        Ok(at)
+    }
+
+    /// Where [`Builder::place_low`] would put so many bytes.
+    pub(crate) fn room(
+        &self,
+        part: Part,
+        span_bytes: u64,
+        align: u64,
+        windows: &[Range<u64>],
+    ) -> Result<Gpa, LoadError> {
+        let mut found = windows.iter();
+        let found = found.find_map(|window| self.room_in(span_bytes, align, window));
+        found.ok_or_else(|| self.no_room(part, span_bytes, HOLE_START))
+    }
+
+    fn room_in(&self, span_bytes: u64, align: u64, window: &Range<u64>) -> Option<Gpa> {
+        let window_end = window.end.min(self.memory_bytes);
+        let mut start = window.start.checked_next_multiple_of(align)?;
+        loop {
+            let end = start
+                .checked_add(span_bytes)
+                .filter(|end| *end <= window_end)?;
+            match self.taken_in(&(start..end)) {
+                // Each turn leaves a part behind.
+                Some((taken, _)) => start = taken.end.checked_next_multiple_of(align)?,
+                None => return Some(Gpa(start)),
+            }
+        }
+    }
+
+    /// The first address from 1 MiB on behind everything below the hole for devices.
+    pub(crate) fn low_end(&self) -> u64 {
+        let below = self.taken.range(..HOLE_START).next_back();
+        below.map_or(MIB, |(_, (end, _))| MIB.max(*end))
     }
 
     pub(crate) fn finish(self, entry: Box<GuestState>) -> LoadPlan<'a> {
@@ -139,11 +194,20 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The start and owner of the highest part that shares an address with `range`. Taken
+    /// The place and owner of the highest part that shares an address with `range`. Taken
     /// ranges do not overlap, so the last one that starts before its end also ends last.
-    fn taken_in(&self, range: &Range<u64>) -> Option<(u64, Part)> {
+    fn taken_in(&self, range: &Range<u64>) -> Option<(Range<u64>, Part)> {
         let (start, (end, part)) = self.taken.range(..range.end).next_back()?;
-        (*end > range.start).then_some((*start, *part))
+        (*end > range.start).then_some((*start..*end, *part))
+    }
+
+    fn no_room(&self, part: Part, part_bytes: u64, ceiling: u64) -> LoadError {
+        LoadError::DoesNotFit {
+            part,
+            part_bytes,
+            memory_bytes: self.memory_bytes,
+            needed_bytes: self.room_for(part_bytes).filter(|end| *end <= ceiling),
+        }
     }
 
     /// Where RAM would have to end to hold so many bytes above everything taken.

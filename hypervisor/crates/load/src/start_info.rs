@@ -7,37 +7,39 @@ use alloc::vec::Vec;
 
 use skerry_words::Gpa;
 
-use crate::layout::{CMDLINE, START_INFO, memory_map};
+use crate::bytes::{push_u32s, push_u64s};
+use crate::layout::{START_INFO, map_entries};
 
 const MAGIC: u32 = 0x336e_c578;
 const VERSION: u32 = 1;
 const INFO_BYTES: u64 = 56;
 const MODULE_BYTES: u64 = 32;
 
-/// The structure's bytes, to be put at [`START_INFO`]: itself, the module, the memory map.
-pub(crate) fn start_info(module: Option<(Gpa, usize)>, memory_bytes: u64) -> Vec<u8> {
+/// A module: its address, its bytes, and its command line's address.
+pub(crate) type ModuleEntry = (Gpa, u64, u64);
+
+/// The structure's bytes, to be put at [`START_INFO`]: itself, the modules, the memory map.
+pub(crate) fn start_info(
+    cmdline_at: u64,
+    modules: &[ModuleEntry],
+    rsdp: Gpa,
+    memory_bytes: u64,
+) -> Vec<u8> {
     let modules_at = START_INFO.0.saturating_add(INFO_BYTES);
-    let map_at = modules_at.saturating_add(MODULE_BYTES);
-    let map: Vec<_> = memory_map(memory_bytes).collect();
+    let list_bytes = MODULE_BYTES.saturating_mul(modules.len() as u64);
+    let map_at = modules_at.saturating_add(list_bytes);
+    let map: Vec<_> = map_entries(memory_bytes).collect();
 
     let mut bytes = Vec::new();
-    put32(&mut bytes, [MAGIC, VERSION, 0, u32::from(module.is_some())]);
-    put64(&mut bytes, [modules_at, CMDLINE.0, 0, map_at]);
-    put32(&mut bytes, [map.len() as u32, 0]);
-    let (at, module_bytes) = module.unwrap_or((Gpa(0), 0));
-    put64(&mut bytes, [at.0, module_bytes as u64, 0, 0]);
-    for (range, kind) in map {
-        let range_bytes = range.end.0.saturating_sub(range.start.0);
-        put64(&mut bytes, [range.start.0, range_bytes]);
-        put32(&mut bytes, [kind.number(), 0]);
+    push_u32s(&mut bytes, [MAGIC, VERSION, 0, modules.len() as u32]);
+    push_u64s(&mut bytes, [modules_at, cmdline_at, rsdp.0, map_at]);
+    push_u32s(&mut bytes, [map.len() as u32, 0]);
+    for (at, module_bytes, cmdline_at) in modules {
+        push_u64s(&mut bytes, [at.0, *module_bytes, *cmdline_at, 0]);
+    }
+    for (start, range_bytes, kind) in map {
+        push_u64s(&mut bytes, [start, range_bytes]);
+        push_u32s(&mut bytes, [kind, 0]);
     }
     bytes
-}
-
-fn put32<const N: usize>(bytes: &mut Vec<u8>, values: [u32; N]) {
-    bytes.extend(values.into_iter().flat_map(u32::to_le_bytes));
-}
-
-fn put64<const N: usize>(bytes: &mut Vec<u8>, values: [u64; N]) {
-    bytes.extend(values.into_iter().flat_map(u64::to_le_bytes));
 }

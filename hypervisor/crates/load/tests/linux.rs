@@ -194,7 +194,7 @@ fn an_initrd_that_does_not_fit_is_refused_with_the_amount_that_would_do() {
     };
     assert_eq!(
         refused(&with(32)).to_string(),
-        "initrd of 40 MiB does not fit in 32 MiB of memory beside the kernel; \
+        "the initrd of 40 MiB does not fit in 32 MiB of memory beside the kernel; \
          raise `memory` to 64M or more"
     );
     assert!(plan(&with(63)).is_err());

@@ -33,6 +33,7 @@ pub use check::{
     VCPUS, VmError, WEIGHT,
 };
 pub use skerry_newc::Member;
+pub use skerry_pages::MOST_MODULES;
 pub use vm::{
     CONSOLE, ImageKind, Manifest, ModuleManifest, OnExit, PageSize, PortWrite, ROOT, VmManifest,
 };

@@ -29,6 +29,8 @@ pub const ALL_KINDS: [ExitKind; EXIT_KINDS] = [
     ExitKind::Init,
     ExitKind::EntryFailed,
     ExitKind::Unknown,
+    ExitKind::ApicWrite,
+    ExitKind::ApicEnd,
 ];
 
 /// A kind's name in summaries and reports.
@@ -60,5 +62,7 @@ pub const fn kind_name(kind: ExitKind) -> &'static str {
         ExitKind::Init => "init",
         ExitKind::EntryFailed => "entry-failed",
         ExitKind::Unknown => "unknown",
+        ExitKind::ApicWrite => "apic-write",
+        ExitKind::ApicEnd => "apic-end",
     }
 }

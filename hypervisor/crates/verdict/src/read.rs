@@ -85,6 +85,8 @@ impl ReadExit for ExitWords {
             ExitKind::Init => VmExit::Init,
             ExitKind::EntryFailed => VmExit::EntryFailed(self.detail),
             ExitKind::Unknown => VmExit::Unknown(self.detail),
+            ExitKind::ApicWrite => VmExit::ApicWrite(self.detail as u16),
+            ExitKind::ApicEnd => VmExit::ApicEnd(Vector(self.detail as u8)),
         }
     }
 }
@@ -277,9 +279,9 @@ mod tests {
     #[test]
     fn words_of_no_exit_are_unknown() {
         let words = ExitWords {
-            kind: 25,
+            kind: 27,
             ..ExitWords::default()
         };
-        assert_eq!(words.decode(), VmExit::Unknown(25));
+        assert_eq!(words.decode(), VmExit::Unknown(27));
     }
 }

@@ -4,16 +4,22 @@
 //! settled and the next deadline is told, so ring 0 needs no other question.
 
 use alloc::vec::Vec;
+use core::ops::DerefMut;
+use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
 use skerry_devices::{Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
-use skerry_words::{Event, EventKind, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit};
+use skerry_words::{
+    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
+};
 
 use crate::control::{self, ControlRules, permitted_cr4};
-use crate::cpuid::CpuidTable;
+use crate::cpu::{Activity, Cpu};
+use crate::cpuid::{CpuidTable, View};
 use crate::fault::inject;
 use crate::hypercall::Statistics;
 use crate::io::Bus;
+use crate::smp::Cpus;
 use crate::{hypercall, msr};
 
 /// What a VM's monitor is made from.
@@ -23,6 +29,18 @@ pub struct VmmConfig {
     pub cpuid: CpuidTable,
     /// The devices on its bus.
     pub platform: PlatformConfig,
+    /// What the CPU does about local APICs.
+    pub apic: ApicAssistance,
+}
+
+/// Whether the CPU can look after a vCPU's APIC page while the guest runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ApicAssistance {
+    /// Each access to a local APIC exits.
+    #[default]
+    Absent,
+    /// It can, and delivers interrupts from there.
+    There,
 }
 
 /// What a VM was refused, by kind; the summary prints it.
@@ -56,31 +74,45 @@ impl Statistics for Counts<'_> {
     }
 }
 
-/// The monitor of one VM.
-pub struct Vmm {
-    config: VmmConfig,
-    platform: Platform,
+/// The monitor of one VM, whose vCPUs have their APIC pages by `P`.
+pub struct Vmm<P> {
+    pub(crate) config: VmmConfig,
+    pub(crate) platform: Platform,
+    pub(crate) cpus: Cpus<P>,
+    /// Something waits that the frequent answers need not look for: an interrupt in a local APIC,
+    /// a message of the I/O APIC, a sleep, a turn's end.
+    pub(crate) attention: bool,
+    /// The earliest of all timers and of the turn's end.
+    pub(crate) deadline: Tsc,
+    pub(crate) apic_deadline: Tsc,
+    pub(crate) turn_ends: Tsc,
+    pub(crate) turn_tsc: u64,
+    pub(crate) interrupts: u64,
     permitted_cr4: u64,
-    cr8: u64,
-    halted: bool,
     console: Vec<u8>,
     emulator: Emulator,
     glance: Glance,
     refusals: Refusals,
     answered: u64,
-    interrupts: u64,
 }
 
-impl Vmm {
-    /// A monitor with its devices as at power-on.
+impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
+    /// A monitor with its devices and vCPUs as at power-on, which is `now`: their counters start
+    /// at 0. The first vCPU has the page `first`, the others have `others`.
     #[must_use]
-    pub fn new(config: VmmConfig, now: Tsc) -> Self {
+    pub fn new(config: VmmConfig, first: P, others: impl Iterator<Item = P>, now: Tsc) -> Self {
+        let cpu = |page, id| Cpu::new(page, apic_config(&config, id), now.0.wrapping_neg());
+        let others = others.zip(1..).map(|(page, id)| cpu(page, id)).collect();
         Self {
             platform: Platform::new(&config.platform, now),
+            cpus: Cpus::new(cpu(first, 0), others),
+            attention: true,
+            deadline: Tsc::NEVER,
+            apic_deadline: Tsc::NEVER,
+            turn_ends: Tsc::NEVER,
+            turn_tsc: Self::turn_tsc(config.platform.tsc_hz),
             permitted_cr4: permitted_cr4(&config.cpuid),
             config,
-            cr8: 0,
-            halted: false,
             console: Vec::new(),
             emulator: Emulator::default(),
             glance: Glance::default(),
@@ -88,13 +120,6 @@ impl Vmm {
             answered: 0,
             interrupts: 0,
         }
-    }
-
-    /// Devices and CPU-side state as at power-on; the counters go on.
-    pub fn reset(&mut self, now: Tsc) {
-        self.platform = Platform::new(&self.config.platform, now);
-        self.cr8 = 0;
-        self.halted = false;
     }
 
     /// The CR4 bits the guest may change; ring 0 lets those through without an exit.
@@ -123,14 +148,15 @@ impl Vmm {
     /// When a device next has something to do though the guest does nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Tsc {
-        self.platform.next_deadline()
+        self.deadline
     }
 
-    /// Between exits, where the guest may have moved on from what `state` says of it: a
-    /// pending interrupt asks for a window.
-    pub fn await_window(&self, state: &mut GuestState) {
-        if self.platform.interrupt_pending() {
-            state.interrupt_window = 1;
+    /// Between exits, where the guest may have moved on from what `state` says of it: if something
+    /// waits for it, it is delivered after the next exit, which shall come at once.
+    pub fn await_exit(&mut self, state: &mut GuestState) {
+        self.attention |= self.platform.has_messages();
+        if self.attention || self.platform.interrupt_pending() {
+            state.deadline = Tsc(0);
         }
     }
 
@@ -198,15 +224,19 @@ impl Vmm {
     ) -> Resume {
         let resume = match exit {
             VmExit::Cpuid => {
-                self.config.cpuid.answer(state);
+                if !self.config.cpuid.answer_plain(state) {
+                    self.answer_cpuid(state);
+                }
                 Resume::Enter
             }
             VmExit::Port(access) => {
-                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-                match bus.port(*access, state, memory) {
+                let mut bus = Bus::<P>::new(&mut self.platform, &mut self.console, now);
+                let resume = match bus.port(*access, state, memory) {
                     Ok(()) => bus.end.unwrap_or(Resume::Enter),
                     Err(fault) => inject(fault, state),
-                }
+                };
+                self.after_platform();
+                resume
             }
             VmExit::Hypercall => {
                 let counts = [self.answered, self.interrupts];
@@ -218,8 +248,8 @@ impl Vmm {
                 hypercall::answer(state, memory, &mut self.console, counts)
             }
             VmExit::Memory(access) => self.answer_memory(*access, state, memory, now),
+            VmExit::Wrmsr => self.write_msr(state, now),
             VmExit::Rdmsr
-            | VmExit::Wrmsr
             | VmExit::Cr(_)
             | VmExit::Dr
             | VmExit::Xsetbv
@@ -238,7 +268,9 @@ impl Vmm {
             | VmExit::TripleFault
             | VmExit::Init
             | VmExit::EntryFailed(_)
-            | VmExit::Unknown(_) => self.answer_rare(*exit, state, memory, now),
+            | VmExit::Unknown(_)
+            | VmExit::ApicWrite(_)
+            | VmExit::ApicEnd(_) => self.answer_rare(*exit, state, memory, now),
         };
         match resume {
             Resume::Enter | Resume::Halt => self.settle(state, now),
@@ -260,8 +292,13 @@ impl Vmm {
         now: Tsc,
     ) -> Resume {
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+        bus.cpu = Some(self.cpus.current_mut());
         let answer = bus.memory(&mut self.emulator, access, state, memory);
-        let end = bus.end;
+        let (end, action) = (bus.end, bus.action);
+        self.after_platform();
+        if let Some(action) = action {
+            self.act(action, now);
+        }
         match answer {
             Ok(()) => end.unwrap_or(Resume::Enter),
             Err(error) => emulation_failed(error, state),
@@ -278,17 +315,17 @@ impl Vmm {
         now: Tsc,
     ) -> Resume {
         match exit {
-            VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Memory(_) => {
-                Resume::Enter
+            VmExit::Cpuid
+            | VmExit::Port(_)
+            | VmExit::Hypercall
+            | VmExit::Memory(_)
+            | VmExit::Wrmsr => Resume::Enter,
+            VmExit::Rdmsr => {
+                let answer = msr::read(state, self.cpus.current_mut(), now);
+                self.msr_answered(answer, state)
             }
-            VmExit::Rdmsr => self.msr_answered(msr::read(state), state),
-            VmExit::Wrmsr => self.msr_answered(msr::write(state), state),
             VmExit::Cr(access) => {
-                let mut rules = ControlRules {
-                    cr4: self.permitted_cr4,
-                    cr8: &mut self.cr8,
-                };
-                let answer = rules.answer(access, state, memory);
+                let answer = self.answer_control(access, state, memory);
                 self.instruction_answered(answer, state)
             }
             VmExit::Xsetbv => {
@@ -320,14 +357,22 @@ impl Vmm {
                 Resume::Enter
             }
             VmExit::Timer => {
-                self.platform.expire(now);
+                self.expire(now);
                 Resume::Enter
             }
-            VmExit::InterruptWindow
-            | VmExit::NmiWindow
-            | VmExit::HostInterrupt(_)
-            | VmExit::HostNmi
-            | VmExit::Init => Resume::Enter,
+            VmExit::ApicWrite(offset) => {
+                self.apic_written(offset, now);
+                Resume::Enter
+            }
+            VmExit::ApicEnd(vector) => {
+                self.apic_ended(vector, now);
+                Resume::Enter
+            }
+            VmExit::InterruptWindow | VmExit::NmiWindow => {
+                self.attention = true;
+                Resume::Enter
+            }
+            VmExit::HostInterrupt(_) | VmExit::HostNmi | VmExit::Init => Resume::Enter,
             VmExit::TripleFault => Resume::Stop(StopReason::TripleFault),
             VmExit::EntryFailed(code) => Resume::Stop(StopReason::EntryFailed(code)),
             // Ring 0 asks for neither; if the CPU exits all the same, nobody has an answer.
@@ -363,55 +408,93 @@ impl Vmm {
     }
 
     /// HLT: sleeps until an interrupt. With interrupts off and nothing that could send an
-    /// NMI, it would sleep for ever: that is an end, and said so.
+    /// NMI, it would sleep for ever: when all vCPUs do, that is an end, and said so.
     fn halt(&mut self, state: &mut GuestState) -> Resume {
-        if state.rflags & GuestState::INTERRUPT_FLAG == 0 {
+        let wakes = state.rflags & GuestState::INTERRUPT_FLAG != 0;
+        self.cpus.current_mut().activity = if wakes {
+            Activity::Halted
+        } else {
+            Activity::Dead
+        };
+        let is_over = |cpu: &Cpu<P>| match cpu.activity {
+            Activity::Dead => !cpu.is_runnable(crate::cpu::External::None),
+            Activity::WaitsForStartUp => true,
+            Activity::Running | Activity::Halted => false,
+        };
+        if self.cpus.iter().all(is_over) {
             return Resume::Stop(StopReason::Halted);
         }
         state.advance();
-        self.halted = true;
+        self.attention = true;
         Resume::Halt
     }
 
-    /// Delivers a pending interrupt if the guest can take one, else asks for a window.
-    #[inline]
-    fn settle(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        state.interrupt_window = 0;
-        if self.platform.interrupt_pending() {
-            self.deliver(state, now);
+    fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        match msr::write(state, self.cpus.current_mut(), now) {
+            Ok(action) => {
+                self.act(action, now);
+                Resume::Enter
+            }
+            Err(fault) => self.msr_answered(Err(fault), state),
         }
-        state.deadline = self.platform.next_deadline();
-        if self.halted {
-            return still_halted();
+    }
+
+    fn answer_control(
+        &mut self,
+        access: CrAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Result<(), Fault> {
+        let apic = &mut self.cpus.current_mut().apic;
+        let mut cr8 = u64::from(apic.tpr());
+        let mut rules = ControlRules {
+            cr4: self.permitted_cr4,
+            cr8: &mut cr8,
+        };
+        let answer = rules.answer(access, state, memory);
+        if access.register == 8 {
+            apic.set_tpr(cr8 as u8);
+            self.attention = true;
         }
-        Resume::Enter
+        answer
     }
 
     #[inline(never)]
-    fn deliver(&mut self, state: &mut GuestState, now: Tsc) {
-        if !state.takes_interrupts() {
-            state.interrupt_window = 1;
-            return;
-        }
-        if let Some(vector) = self.platform.acknowledge(now) {
-            self.interrupts = self.interrupts.wrapping_add(1);
-            self.halted = false;
-            let kind = EventKind::Interrupt;
-            state.inject = EventWord::encode(Event {
-                kind,
-                vector,
-                error_code: None,
-            });
-        }
-        state.interrupt_window = u32::from(self.platform.interrupt_pending());
+    fn answer_cpuid(&self, state: &mut GuestState) {
+        let cpu = self.cpus.current();
+        let view = View {
+            cr4: state.cr4,
+            xcr0: state.xcr0,
+            apic_id: self.cpus.index() as u32,
+            apic_base: cpu.apic.base(),
+        };
+        self.config.cpuid.answer(state, view);
+    }
+
+    /// After an access to the platform, which may have moved a timer or raised a line.
+    #[inline(always)]
+    fn after_platform(&mut self) {
+        self.deadline = self.platform.next_deadline().min(self.apic_deadline);
+        self.attention |= self.platform.has_messages();
     }
 }
 
-/// Apart, so that the frequent answer is a constant.
-#[cold]
-#[inline(never)]
-fn still_halted() -> Resume {
-    Resume::Halt
+/// What never changes in the local APIC of the vCPU with this number.
+fn apic_config(config: &VmmConfig, id: u32) -> Config {
+    Config {
+        id,
+        role: if id == 0 {
+            Role::Boot
+        } else {
+            Role::Application
+        },
+        delivery: match config.apic {
+            ApicAssistance::Absent => Delivery::Software,
+            ApicAssistance::There => Delivery::Hardware,
+        },
+        x2apic: X2apic::Offered,
+        physical_address_bits: config.cpuid.physical_address_bits(),
+    }
 }
 
 fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {

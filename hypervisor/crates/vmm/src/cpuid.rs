@@ -33,6 +33,8 @@ const EXTENDED_BASE: u32 = 0x8000_0000;
 const HIGHEST_BASIC: u32 = 0x16;
 const HIGHEST_EXTENDED: u32 = 8;
 const XSTATE_LEAF: u32 = 0xd;
+const TOPOLOGY_LEAF: u32 = 0xb;
+const AMD_TOPOLOGY_LEAF: u32 = 0x8000_001e;
 
 /// Leaf 1 ECX: SSE3, PCLMULQDQ, SSSE3, FMA, CX16, PCID, SSE4.1, SSE4.2, MOVBE, POPCNT, AES,
 /// XSAVE, AVX, F16C. Not RDRAND: its values differ from run to run.
@@ -52,9 +54,12 @@ const LEAF1_ECX: u32 = (1 << 0)
     | (1 << 29);
 const LEAF1_ECX_XSAVE: u32 = 1 << 26;
 const LEAF1_ECX_OSXSAVE: u32 = 1 << 27;
-const LEAF1_ECX_HYPERVISOR: u32 = 1 << 31;
+/// x2APIC, TSC-deadline timer, hypervisor.
+const LEAF1_ECX_VIRTUAL: u32 = (1 << 21) | (1 << 24) | (1 << 31);
+const LEAF1_EDX_APIC: u32 = 1 << 9;
+const LEAF1_EDX_HTT: u32 = 1 << 28;
 /// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFSH, MMX,
-/// FXSR, SSE, SSE2, SS. Not APIC, MTRR, MCE, MCA: there are none in the virtual platform.
+/// FXSR, SSE, SSE2, SS. Not MTRR, MCE, MCA: there are none in the virtual platform.
 const LEAF1_EDX: u32 = 0x1f
     | (1 << 5)
     | (1 << 6)
@@ -93,6 +98,8 @@ const LEAF7_EBX: u32 = (1 << 0)
     | (1 << 30)
     | (1 << 31);
 const LEAF7_EBX_AVX512: u32 = (1 << 16) | (1 << 17) | (1 << 21) | (1 << 28) | (1 << 30) | (1 << 31);
+/// IA32_TSC_ADJUST is the VMM's.
+const LEAF7_EBX_TSC_ADJUST: u32 = 1 << 1;
 const LEAF7_EBX_INVPCID: u32 = 1 << 10;
 /// Leaf 7 ECX: AVX512 VBMI, UMIP, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ, RDPID.
 const LEAF7_ECX: u32 = (1 << 1)
@@ -138,6 +145,44 @@ pub struct CpuidTable {
     xstate: xstate::Layout,
     xstate_features: u32,
     is_intel: bool,
+    vcpus: u32,
+    id_bits: u32,
+}
+
+/// What differs between the vCPUs of a VM, and from time to time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct View {
+    /// Its CR4.
+    pub cr4: u64,
+    /// Its XCR0.
+    pub xcr0: u64,
+    /// Its x2APIC ID.
+    pub apic_id: u32,
+    /// Its IA32_APIC_BASE, which can hide the APIC.
+    pub apic_base: u64,
+}
+
+impl View {
+    /// Leaf 1: the ID, and the APIC if it is enabled
+    /// `[SDM 3A, "Local APIC Status and Location", ed. 085]`.
+    fn features(self, mut registers: CpuidRegisters) -> CpuidRegisters {
+        const ENABLED: u64 = 1 << 11;
+        registers.ebx |= self.apic_id << 24;
+        if self.apic_base & ENABLED == 0 {
+            registers.edx &= !LEAF1_EDX_APIC;
+        }
+        registers
+    }
+
+    /// Leaf 8000001Eh: the ID again, and which core that is
+    /// `[APM 3, "Extended APIC ID, Core Identifiers and Node Identifiers", rev. 3.36]`.
+    fn amd_topology(self) -> CpuidRegisters {
+        CpuidRegisters {
+            eax: self.apic_id,
+            ebx: self.apic_id & 0xff,
+            ..CpuidRegisters::default()
+        }
+    }
 }
 
 impl CpuidTable {
@@ -147,18 +192,22 @@ impl CpuidTable {
         leaf: &mut impl FnMut(u32, u32) -> CpuidRegisters,
         abilities: GuestAbilities,
         tsc_hz: u64,
+        vcpus: u32,
     ) -> Self {
         let highest = leaf(0, 0).eax.min(HIGHEST_BASIC);
         let xstate = xstate::Layout::new(leaf);
         let mut basic: Vec<_> = (0..=highest)
-            .map(|number| basic_leaf(number, leaf(number, 0), abilities, xstate, tsc_hz))
+            .map(|number| basic_leaf(number, leaf(number, 0), abilities, xstate, (tsc_hz, vcpus)))
             .collect();
         if let Some(first) = basic.first_mut() {
             first.eax = highest;
         }
         let top = leaf(EXTENDED_BASE, 0).eax & 0xffff;
         let extended = (0..=top.min(HIGHEST_EXTENDED))
-            .map(|number| extended_leaf(number, leaf(EXTENDED_BASE | number, 0), abilities))
+            .map(|number| {
+                let host = leaf(EXTENDED_BASE | number, 0);
+                extended_leaf(number, host, abilities, vcpus)
+            })
             .collect();
         let cache = (0..4)
             .map(|subleaf| private_cache(leaf(4, subleaf)))
@@ -174,6 +223,8 @@ impl CpuidTable {
             xstate,
             xstate_features: features,
             is_intel,
+            vcpus,
+            id_bits: vcpus.max(1).next_power_of_two().trailing_zeros(),
         }
     }
 
@@ -187,22 +238,23 @@ impl CpuidTable {
         &self.xstate
     }
 
-    /// One leaf, as a guest with this CR4 and XCR0 sees it.
-    #[inline]
+    /// One leaf, as one vCPU sees it.
     #[must_use]
-    pub fn look_up(&self, leaf: u32, subleaf: u32, cr4: u64, xcr0: u64) -> CpuidRegisters {
+    pub fn look_up(&self, leaf: u32, subleaf: u32, view: View) -> CpuidRegisters {
         let Some(registers) = self.entry(leaf).copied() else {
             return self.out_of_range();
         };
         match leaf {
-            1 => with_osxsave(registers, cr4),
+            1 => view.features(with_osxsave(registers, view.cr4)),
+            TOPOLOGY_LEAF => self.topology(subleaf, view),
+            AMD_TOPOLOGY_LEAF => view.amd_topology(),
             4 => self
                 .cache
                 .get(subleaf as usize)
                 .copied()
                 .unwrap_or_default(),
             7 if subleaf > 0 => CpuidRegisters::default(),
-            XSTATE_LEAF => self.xstate_leaf(subleaf, xcr0),
+            XSTATE_LEAF => self.xstate_leaf(subleaf, view.xcr0),
             _ => registers,
         }
     }
@@ -232,23 +284,62 @@ impl CpuidTable {
         self.basic.get(number as usize).copied().unwrap_or_default()
     }
 
-    /// Answers a CPUID exit.
+    /// Answers a CPUID exit, if its leaf is the same for everybody.
     #[inline]
-    pub fn answer(&self, state: &mut GuestState) {
+    pub fn answer_plain(&self, state: &mut GuestState) -> bool {
+        let Some(registers) = self.plain(state.get(Gpr::Rax) as u32) else {
+            return false;
+        };
+        put(state, registers);
+        state.advance();
+        true
+    }
+
+    /// Answers any CPUID exit.
+    pub fn answer(&self, state: &mut GuestState, view: View) {
         let leaf = state.get(Gpr::Rax) as u32;
         let subleaf = state.get(Gpr::Rcx) as u32;
-        match self.plain(leaf) {
-            Some(registers) => put(state, registers),
-            None => put(state, &self.look_up(leaf, subleaf, state.cr4, state.xcr0)),
-        }
+        let registers = self.look_up(leaf, subleaf, view);
+        put(state, &registers);
         state.advance();
+    }
+
+    /// The guest's physical-address width in bits.
+    #[must_use]
+    pub fn physical_address_bits(&self) -> u8 {
+        let widths = self.extended.get(8).copied().unwrap_or_default();
+        match widths.eax as u8 {
+            0 => 36,
+            bits => bits.min(52),
+        }
+    }
+
+    /// Leaf Bh: every vCPU is a core of its own, of one package
+    /// `[SDM 3A, "Hierarchical Mapping of CPUID Extended Topology Leaf", ed. 085]`.
+    fn topology(&self, subleaf: u32, view: View) -> CpuidRegisters {
+        const THREAD: u32 = 1 << 8;
+        const CORE: u32 = 2 << 8;
+        let (eax, ebx, kind) = match subleaf {
+            0 => (0, 1, THREAD),
+            1 => (self.id_bits, self.vcpus, CORE),
+            _ => (0, 0, 0),
+        };
+        CpuidRegisters {
+            eax,
+            ebx,
+            ecx: kind | subleaf & 0xff,
+            edx: view.apic_id,
+        }
     }
 
     /// The table's entry for a leaf.
     #[inline(always)]
     fn entry(&self, leaf: u32) -> Option<&CpuidRegisters> {
+        // The most frequent first.
+        if let Some(registers) = self.basic.get(leaf as usize) {
+            return Some(registers);
+        }
         match leaf >> 28 {
-            0 => self.basic.get(leaf as usize),
             4 => self.hypervisor.get((leaf & 0x0fff_ffff) as usize),
             8 => self.extended.get((leaf & 0x0fff_ffff) as usize),
             _ => None,
@@ -259,7 +350,7 @@ impl CpuidTable {
     #[inline(always)]
     fn plain(&self, leaf: u32) -> Option<&CpuidRegisters> {
         match leaf {
-            1 | 4 | 7 | XSTATE_LEAF => None,
+            1 | 4 | 7 | TOPOLOGY_LEAF | XSTATE_LEAF | AMD_TOPOLOGY_LEAF => None,
             _ => self.entry(leaf),
         }
     }
@@ -285,11 +376,11 @@ fn basic_leaf(
     host: CpuidRegisters,
     abilities: GuestAbilities,
     xstate: xstate::Layout,
-    tsc_hz: u64,
+    (tsc_hz, vcpus): (u64, u32),
 ) -> CpuidRegisters {
     match number {
         0 | 2 => host,
-        1 => feature_leaf(host, xstate),
+        1 => feature_leaf(host, xstate, vcpus),
         7 => structured_leaf(host, abilities, xstate),
         // Filled by subleaf: cache parameters and extended state.
         4 | XSTATE_LEAF => CpuidRegisters::default(),
@@ -300,18 +391,19 @@ fn basic_leaf(
     }
 }
 
-/// Leaf 1: one logical processor with APIC ID 0, CLFLUSH line size as the host's.
-fn feature_leaf(host: CpuidRegisters, xstate: xstate::Layout) -> CpuidRegisters {
-    let mut ecx = (host.ecx & LEAF1_ECX) | LEAF1_ECX_HYPERVISOR;
+/// Leaf 1: CLFLUSH line size as the host's, as many logical processors as vCPUs. The local APIC
+/// with its x2APIC mode and TSC-deadline timer is the VMM's, so every vCPU has it.
+fn feature_leaf(host: CpuidRegisters, xstate: xstate::Layout, vcpus: u32) -> CpuidRegisters {
+    let mut ecx = (host.ecx & LEAF1_ECX) | LEAF1_ECX_VIRTUAL;
     if xstate.permitted() == 0 {
         ecx &= !LEAF1_ECX_XSAVE;
     }
-    let ebx = (host.ebx & 0xff00) | 0x0001_0000;
+    let several = if vcpus > 1 { LEAF1_EDX_HTT } else { 0 };
     CpuidRegisters {
         eax: host.eax,
-        ebx,
+        ebx: (host.ebx & 0xff00) | vcpus.clamp(1, 0xff) << 16,
         ecx,
-        edx: host.edx & LEAF1_EDX,
+        edx: (host.edx & LEAF1_EDX) | LEAF1_EDX_APIC | several,
     }
 }
 
@@ -320,7 +412,7 @@ fn structured_leaf(
     abilities: GuestAbilities,
     xstate: xstate::Layout,
 ) -> CpuidRegisters {
-    let mut ebx = host.ebx & LEAF7_EBX;
+    let mut ebx = (host.ebx & LEAF7_EBX) | LEAF7_EBX_TSC_ADJUST;
     let mut ecx = host.ecx & LEAF7_ECX;
     if !abilities.invpcid {
         ebx &= !LEAF7_EBX_INVPCID;
@@ -374,7 +466,12 @@ fn private_cache(host: CpuidRegisters) -> CpuidRegisters {
     }
 }
 
-fn extended_leaf(number: u32, host: CpuidRegisters, abilities: GuestAbilities) -> CpuidRegisters {
+fn extended_leaf(
+    number: u32,
+    host: CpuidRegisters,
+    abilities: GuestAbilities,
+    vcpus: u32,
+) -> CpuidRegisters {
     match number {
         0 => CpuidRegisters {
             eax: EXTENDED_BASE | (host.eax & 0xffff).min(HIGHEST_EXTENDED),
@@ -399,9 +496,10 @@ fn extended_leaf(number: u32, host: CpuidRegisters, abilities: GuestAbilities) -
             edx: host.edx & (1 << 8),
             ..CpuidRegisters::default()
         },
-        // Physical and linear address widths.
+        // Physical and linear address widths; AMD's count of cores.
         8 => CpuidRegisters {
             eax: host.eax & 0xffff,
+            ecx: vcpus.saturating_sub(1) & 0xff,
             ..CpuidRegisters::default()
         },
         _ => CpuidRegisters::default(),

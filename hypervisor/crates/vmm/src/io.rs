@@ -3,13 +3,16 @@
 //! The bus as the instruction emulator sees it, and the two answers that use it. What a
 //! device wants from outside (a console byte, a reset, an end) is collected here.
 
+use crate::cpu::Cpu;
 use alloc::vec::Vec;
+use core::ops::DerefMut;
+use skerry_devices::lapic::Action;
 use skerry_devices::{Effect, Platform};
 use skerry_emulate::{EmulateError, Emulator, Measured, MmioTarget, PortTarget};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    Access, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo, Tsc, VmExit,
-    Width,
+    Access, ApicPage, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo,
+    Tsc, VmExit, Width,
 };
 
 /// Iterations of one string instruction before the guest's timers get a look: it restarts
@@ -17,14 +20,18 @@ use skerry_words::{
 const STRING_BUDGET: u32 = 256;
 
 /// The devices of one VM at one moment.
-pub(crate) struct Bus<'a> {
+pub(crate) struct Bus<'a, P> {
     pub(crate) platform: &'a mut Platform,
     pub(crate) console: &'a mut Vec<u8>,
     pub(crate) now: Tsc,
     pub(crate) end: Option<Resume>,
+    /// Whose local APIC is on the bus, for accesses to memory.
+    pub(crate) cpu: Option<&'a mut Cpu<P>>,
+    /// What that local APIC wants done.
+    pub(crate) action: Option<Action>,
 }
 
-impl<'a> Bus<'a> {
+impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
     /// The bus of a VM at `now`.
     #[inline]
     pub(crate) fn new(platform: &'a mut Platform, console: &'a mut Vec<u8>, now: Tsc) -> Self {
@@ -33,6 +40,8 @@ impl<'a> Bus<'a> {
             console,
             now,
             end: None,
+            cpu: None,
+            action: None,
         }
     }
 
@@ -42,6 +51,7 @@ impl<'a> Bus<'a> {
             Effect::None => {}
             Effect::Console(byte) => self.console.push(byte),
             Effect::Reset => self.end = Some(Resume::Reset),
+            Effect::PowerOff => self.end = Some(Resume::Stop(StopReason::Shutdown(0))),
             Effect::DebugExit(value) => {
                 self.end = Some(Resume::Stop(StopReason::DebugExit(value)));
             }
@@ -140,7 +150,7 @@ fn merged(accumulator: u64, value: u64, width: Width) -> u64 {
     }
 }
 
-impl PortTarget for Bus<'_> {
+impl<P: DerefMut<Target = ApicPage>> PortTarget for Bus<'_, P> {
     #[inline]
     fn read(&mut self, port: Port, width: Width) -> u32 {
         self.platform.port_read(port, width, self.now)
@@ -153,12 +163,23 @@ impl PortTarget for Bus<'_> {
     }
 }
 
-impl MmioTarget for Bus<'_> {
+impl<P: DerefMut<Target = ApicPage>> MmioTarget for Bus<'_, P> {
     fn read(&mut self, at: Gpa, width: Width) -> u64 {
+        if let Some(cpu) = &mut self.cpu
+            && let Some(offset) = cpu.apic_offset(at)
+        {
+            return cpu.apic_read(offset, width, self.now);
+        }
         self.platform.memory_read(at, width, self.now)
     }
 
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
+        if let Some(cpu) = &mut self.cpu
+            && let Some(offset) = cpu.apic_offset(at)
+        {
+            self.action = Some(cpu.apic_write(offset, width, value, self.now));
+            return;
+        }
         let effect = self.platform.memory_write(at, width, value, self.now);
         self.take(effect);
     }

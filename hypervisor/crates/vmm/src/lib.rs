@@ -23,15 +23,20 @@
 extern crate alloc;
 
 mod answer;
+mod apic;
 mod control;
+mod cpu;
 pub mod cpuid;
 mod fault;
 mod hypercall;
+mod interrupts;
 mod io;
 mod msr;
+mod smp;
 mod xstate;
 
-pub use answer::{Refusals, Vmm, VmmConfig};
+pub use answer::{ApicAssistance, Refusals, Vmm, VmmConfig};
 pub use control::{permitted_cr0, permitted_cr4};
-pub use cpuid::{CpuidRegisters, CpuidTable, GuestAbilities};
+pub use cpuid::{CpuidRegisters, CpuidTable, GuestAbilities, View};
 pub use hypercall::{HYPERCALL_VERSION, SIGNATURE};
+pub use smp::Switched;

@@ -1,32 +1,45 @@
-//! The model-specific registers a guest sees, in one table.
+//! Model-specific registers: one table.
 //!
 //! | register | read | write |
 //! |---|---|---|
-//! | IA32_TIME_STAMP_COUNTER 10h | by the CPU, or as ring 0 tells it | moves this VM's offset |
+//! | IA32_TIME_STAMP_COUNTER 10h | by the CPU, or the same | moves this vCPU's offset and IA32_TSC_ADJUST |
 //! | IA32_PLATFORM_ID 17h, IA32_BIOS_SIGN_ID 8Bh | 0 | 0 only (8Bh) |
+//! | IA32_APIC_BASE 1Bh | as written | by the rules of `skerry_devices::lapic` |
 //! | IA32_FEATURE_CONTROL 3Ah | 1: locked, nothing on | `#GP` |
+//! | IA32_TSC_ADJUST 3Bh | what was added by writes | moves this vCPU's offset |
 //! | IA32_MISC_ENABLE 1A0h | fast strings, no BTS, no PEBS | the same value |
 //! | IA32_DEBUGCTL 1D9h | 0 | 0 only |
+//! | IA32_TSC_DEADLINE 6E0h | as armed | arms the local APIC's timer |
+//! | x2APIC registers 800h to 8FFh | by the rules of `skerry_devices::lapic`, or by the CPU | the same |
 //! | EFER C0000080h | as written | by the rules of `control` |
 //! | FS, GS, KERNEL_GS base, STAR, LSTAR, CSTAR, FMASK, SYSENTER, PAT, TSC_AUX | by the CPU | by the CPU |
+//! | AMD's performance event selects and counters C0010000h to C0010007h, which no CPUID bit hides | 0: they stand still | 0 only |
 //! | AMD's interrupt-pending message C0010055h | 0: no message is sent in C1E | `#GP` |
 //! | everything else | `#GP` | `#GP` |
 //!
-//! Those "by the CPU" cost no exit: ring 0 keeps one copy a VM. Every refusal is counted.
+//! Those "by the CPU" cost no exit: ring 0 keeps one copy a vCPU. Every refusal is counted.
 //! `[SDM 4, "Architectural MSRs", ed. 085]`
 
+use core::ops::DerefMut;
+use skerry_devices::lapic::Action;
 use skerry_verdict::{Fault, Registers};
-use skerry_words::{Gpr, GuestState, MsrIndex, StateGroups};
+use skerry_words::{ApicPage, Gpr, GuestState, MsrIndex, StateGroups, Tsc};
 
 use crate::control::checked_efer;
+use crate::cpu::Cpu;
 
 const TIME_STAMP_COUNTER: u32 = 0x10;
 const PLATFORM_ID: u32 = 0x17;
+const APIC_BASE: u32 = 0x1b;
 const FEATURE_CONTROL: u32 = 0x3a;
+const TSC_ADJUST: u32 = 0x3b;
 const BIOS_SIGN_ID: u32 = 0x8b;
 const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
+const TSC_DEADLINE: u32 = 0x6e0;
 const EFER: u32 = 0xc000_0080;
+const COUNTERS: u32 = 0xc001_0000;
+const LAST_COUNTER: u32 = 0xc001_0007;
 const INTERRUPT_PENDING: u32 = 0xc001_0055;
 
 /// Fast strings on (bit 0); branch trace and precise event sampling unavailable (11, 12).
@@ -35,12 +48,20 @@ const FEATURE_CONTROL_LOCKED: u64 = 1;
 const REFUSED: Fault = Fault::GeneralProtection(0);
 
 /// Answers RDMSR.
-pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
-    let value = match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
-        TIME_STAMP_COUNTER => state.tsc,
-        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING => 0,
+pub(crate) fn read<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> Result<(), Fault>
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    let index = MsrIndex(state.get(Gpr::Rcx) as u32);
+    let value = match index.0 {
+        TIME_STAMP_COUNTER => now.0.wrapping_add(cpu.tsc_offset),
+        PLATFORM_ID | BIOS_SIGN_ID | DEBUGCTL | INTERRUPT_PENDING | COUNTERS..=LAST_COUNTER => 0,
+        APIC_BASE => cpu.apic.base(),
         FEATURE_CONTROL => FEATURE_CONTROL_LOCKED,
+        TSC_ADJUST => cpu.tsc_adjust,
         MISC_ENABLE => MISC_ENABLE_VALUE,
+        TSC_DEADLINE => cpu.apic.tsc_deadline(now),
+        0x800..=0x8ff => cpu.apic.msr_read(index, now).map_err(|_| REFUSED)?,
         EFER => state.efer,
         _ => return Err(REFUSED),
     };
@@ -50,15 +71,47 @@ pub(crate) fn read(state: &mut GuestState) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Answers WRMSR.
-pub(crate) fn write(state: &mut GuestState) -> Result<(), Fault> {
+/// Answers WRMSR. What a local APIC wants done besides is the result.
+#[inline]
+pub(crate) fn write<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> Result<Action, Fault>
+where
+    P: DerefMut<Target = ApicPage>,
+{
     let value = (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32);
-    match MsrIndex(state.get(Gpr::Rcx) as u32).0 {
+    let index = MsrIndex(state.get(Gpr::Rcx) as u32);
+    let mut action = Action::None;
+    match index.0 {
+        TSC_DEADLINE => arm(cpu, value, now),
+        0x800..=0x8ff => action = cpu.apic.msr_write(index, value, now).map_err(|_| REFUSED)?,
+        _ => write_rare(index, value, state, cpu, now)?,
+    }
+    state.advance();
+    Ok(action)
+}
+
+#[inline(never)]
+fn write_rare<P>(
+    index: MsrIndex,
+    value: u64,
+    state: &mut GuestState,
+    cpu: &mut Cpu<P>,
+    now: Tsc,
+) -> Result<(), Fault>
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    match index.0 {
         TIME_STAMP_COUNTER => {
-            state.tsc = value;
-            state.dirty |= StateGroups::TSC;
+            let reads = now.0.wrapping_add(cpu.tsc_offset);
+            move_counter(state, cpu, value.wrapping_sub(reads), now);
         }
-        BIOS_SIGN_ID | DEBUGCTL if value == 0 => {}
+        TSC_ADJUST => move_counter(state, cpu, value.wrapping_sub(cpu.tsc_adjust), now),
+        APIC_BASE => {
+            cpu.apic.set_base(value).map_err(|_| REFUSED)?;
+            state.apic_mode = cpu.apic_mode();
+            state.dirty |= StateGroups::APIC;
+        }
+        BIOS_SIGN_ID | DEBUGCTL | COUNTERS..=LAST_COUNTER if value == 0 => {}
         MISC_ENABLE if value == MISC_ENABLE_VALUE => {}
         EFER => {
             state.efer = checked_efer(value, state)?;
@@ -66,70 +119,35 @@ pub(crate) fn write(state: &mut GuestState) -> Result<(), Fault> {
         }
         _ => return Err(REFUSED),
     }
-    state.advance();
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(index: u32, value: u64) -> GuestState {
-        let mut state = GuestState::at_reset();
-        state.dirty = StateGroups::empty();
-        state.instruction_bytes = 2;
-        state.set(Gpr::Rcx, u64::from(index));
-        state.set(Gpr::Rax, value & 0xffff_ffff);
-        state.set(Gpr::Rdx, value >> 32);
-        state
-    }
-
-    #[test]
-    fn an_unknown_register_faults_both_ways_and_leaves_the_state_alone() {
-        for index in [
-            0x0,
-            0x1b,
-            0xce,
-            0xfe,
-            0x345,
-            0x480,
-            0x8000_0000,
-            0xc001_0015,
-        ] {
-            let mut state = at(index, 5);
-            assert_eq!(read(&mut state), Err(REFUSED), "{index:#x}");
-            assert_eq!(write(&mut state), Err(REFUSED), "{index:#x}");
-            assert_eq!((state.rip, state.get(Gpr::Rax)), (0xfff0, 5));
-        }
-    }
-
-    #[test]
-    fn feature_control_reads_locked_and_cannot_be_written() {
-        let mut state = at(0x3a, 5);
-        assert_eq!(write(&mut state), Err(REFUSED));
-        assert_eq!(read(&mut state), Ok(()));
-        assert_eq!(
-            (state.get(Gpr::Rax), state.get(Gpr::Rdx), state.rip),
-            (1, 0, 0xfff2)
-        );
-    }
-
-    #[test]
-    fn writing_the_counter_asks_ring_0_to_move_the_offset() {
-        let mut state = at(0x10, 0x1_0000_0002);
-        assert_eq!(write(&mut state), Ok(()));
-        assert_eq!(state.tsc, 0x1_0000_0002);
-        assert!(state.dirty.contains(StateGroups::TSC));
-    }
-
-    #[test]
-    fn what_can_only_stay_as_it_is_refuses_to_change() {
-        assert_eq!(write(&mut at(0x1a0, MISC_ENABLE_VALUE)), Ok(()));
-        assert_eq!(write(&mut at(0x1a0, 0)), Err(REFUSED));
-        assert_eq!(
-            write(&mut at(0x1d9, 1)),
-            Err(REFUSED),
-            "last-branch records"
-        );
+/// Moves the guest's counter by `distance`, and what waits for a value of it
+/// `[SDM 3B, "Time-Stamp Counter Adjustment", ed. 085]`.
+fn move_counter<P>(state: &mut GuestState, cpu: &mut Cpu<P>, distance: u64, now: Tsc)
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    cpu.tsc_offset = cpu.tsc_offset.wrapping_add(distance);
+    cpu.tsc_adjust = cpu.tsc_adjust.wrapping_add(distance);
+    state.tsc_offset = cpu.tsc_offset;
+    state.dirty |= StateGroups::TSC;
+    let armed = cpu.apic.tsc_deadline(now);
+    if armed != 0 {
+        arm(cpu, armed, now);
     }
 }
+
+/// Arms the timer for when the guest's counter reads `value`.
+#[inline]
+fn arm<P>(cpu: &mut Cpu<P>, value: u64, now: Tsc)
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    let reads = now.0.wrapping_add(cpu.tsc_offset);
+    let due = now.after(value.saturating_sub(reads));
+    cpu.apic.set_tsc_deadline(value, due, now);
+}
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,12 @@ pub enum VmExit {
     EntryFailed(u32),
     /// A reason no manual we know names.
     Unknown(u32),
+    /// The guest has written the register at this offset of its APIC page, where the value now
+    /// stands, and the CPU leaves what follows from it to others.
+    ApicWrite(u16),
+    /// The CPU has ended the interrupt with this vector in the APIC page, and somebody wanted to
+    /// know.
+    ApicEnd(Vector),
 }
 
 /// An instruction refused with `#UD` (or `#GP` for RDPMC).
@@ -201,7 +207,7 @@ pub struct TaskSwitch {
 }
 
 /// How many kinds of exit there are.
-pub const EXIT_KINDS: usize = 25;
+pub const EXIT_KINDS: usize = 27;
 
 /// The kind of an exit: what the counters count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,6 +239,8 @@ pub enum ExitKind {
     Init = 22,
     EntryFailed = 23,
     Unknown = 24,
+    ApicWrite = 25,
+    ApicEnd = 26,
 }
 
 impl VmExit {
@@ -265,6 +273,8 @@ impl VmExit {
             Self::Init => ExitKind::Init,
             Self::EntryFailed(_) => ExitKind::EntryFailed,
             Self::Unknown(_) => ExitKind::Unknown,
+            Self::ApicWrite(_) => ExitKind::ApicWrite,
+            Self::ApicEnd(_) => ExitKind::ApicEnd,
         }
     }
 }

@@ -39,7 +39,7 @@ impl ExitWords {
     }
 
     /// The words for `exit`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn encode(exit: &VmExit) -> Self {
         let mut words = Self::new(exit.kind(), 0);
@@ -68,6 +68,8 @@ impl ExitWords {
             VmExit::TaskSwitch(switch) => words.detail = switch.selector as u32,
             VmExit::HostInterrupt(Some(vector)) => words.detail = vector.0 as u32 | KNOWN,
             VmExit::EntryFailed(code) | VmExit::Unknown(code) => words.detail = *code,
+            VmExit::ApicWrite(offset) => words.detail = *offset as u32,
+            VmExit::ApicEnd(vector) => words.detail = vector.0 as u32,
             VmExit::Cpuid
             | VmExit::Hypercall
             | VmExit::Rdmsr

@@ -38,6 +38,6 @@ pub mod exit_bits {
     pub use crate::exit_words::{KNOWN, REPEAT, STRING, WALK};
 }
 pub use state::{
-    AccessRights, Activity, Gpr, GuestState, Segment, SegmentRegister, Shadow, StateGroups,
-    TableRegister,
+    AccessRights, Activity, ApicMode, Gpr, GuestState, Segment, SegmentRegister, Shadow,
+    StateGroups, TableRegister,
 };

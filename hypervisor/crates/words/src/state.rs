@@ -28,7 +28,7 @@ bitflags::bitflags! {
         const ACTIVITY = 1 << 6;
         /// `sysenter`, `pat`, `system_msrs`: written when a VM starts or resets.
         const MSRS = 1 << 7;
-        /// `tsc`: written when the guest sets its time-stamp counter; never filled.
+        /// `tsc_offset`; never filled.
         const TSC = 1 << 8;
         /// The code segment alone, for who fetches the instruction; never dirty.
         const CODE = 1 << 9;
@@ -43,6 +43,10 @@ bitflags::bitflags! {
         const STACK = 1 << 13;
         /// `cr2`, for writing.
         const CR2 = 1 << 14;
+        /// `apic_mode`, `eoi_exits`; never filled.
+        const APIC = 1 << 15;
+        /// `interrupt_status`; never filled.
+        const INTERRUPTS = 1 << 16;
     }
 }
 
@@ -197,6 +201,20 @@ impl Activity {
     pub const HALTED: Self = Self(1);
 }
 
+/// Who answers the guest's accesses to its local APIC. Any other number counts as the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct ApicMode(pub u32);
+
+impl ApicMode {
+    /// The VMM: each access exits.
+    pub const SOFTWARE: Self = Self(0);
+    /// The CPU, for the page at `fee00000`, where it can.
+    pub const XAPIC: Self = Self(1);
+    /// The CPU, for the MSRs from 800h on, where it can.
+    pub const X2APIC: Self = Self(2);
+}
+
 /// The state of one vCPU, as ring 0 and its VMM share it: one page.
 #[derive(Clone, Debug)]
 #[repr(C, align(4096))]
@@ -243,9 +261,8 @@ pub struct GuestState {
     pub pat: u64,
     /// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE, TSC_AUX.
     pub system_msrs: [u64; 6],
-    /// What the guest's time-stamp counter shall read now; what it reads, in an exit for its
-    /// MSR.
-    pub tsc: u64,
+    /// What is added to the host's time-stamp counter for the guest, modulo 2^64.
+    pub tsc_offset: u64,
     /// Current privilege level (read only, 0 to 3).
     pub cpl: u32,
     /// Running or halted.
@@ -263,6 +280,14 @@ pub struct GuestState {
     pub nmi_window: u32,
     /// When the VMM next wants [`crate::VmExit::Timer`], in host TSC ticks.
     pub deadline: Tsc,
+    /// Vectors whose end the VMM wants to know of, where the CPU looks after the APIC page.
+    pub eoi_exits: [u64; 4],
+    /// How far the CPU looks after the APIC page, where it can.
+    pub apic_mode: ApicMode,
+    /// The highest requested vector in bits 7:0 and the highest one in service in 15:8, where
+    /// the CPU looks after the APIC page: the guest interrupt status
+    /// `[SDM 3C, "Guest Non-Register State", ed. 085]`.
+    pub interrupt_status: u32,
     /// The exit that the VMM is to answer; ring 0 writes it and never reads it.
     pub exit: ExitWords,
 }
@@ -311,7 +336,7 @@ impl GuestState {
             sysenter: [0; 3],
             pat: 0x0007_0406_0007_0406,
             system_msrs: [0; 6],
-            tsc: 0,
+            tsc_offset: 0,
             cpl: 0,
             activity: Activity::ACTIVE,
             valid: StateGroups::all(),
@@ -320,6 +345,9 @@ impl GuestState {
             interrupt_window: 0,
             nmi_window: 0,
             deadline: Tsc::NEVER,
+            eoi_exits: [0; 4],
+            apic_mode: ApicMode::SOFTWARE,
+            interrupt_status: 0,
             exit: ExitWords::default(),
         }
     }

@@ -19,6 +19,7 @@ mod vmcb;
 use super::context::Context;
 use super::state_page::StatePage;
 use crate::cpu;
+use crate::mem::OwnedFrame;
 use asid::Asid;
 use setup::Svm;
 use skerry_manual::svm::caps::Features;
@@ -48,6 +49,7 @@ pub struct Vcpu {
     pub state: StatePage,
     vmcb: Vmcb,
     context: Context,
+    registers: OwnedFrame,
     host: Hpa,
     features: Features,
     clean_after: CleanBits,
@@ -85,6 +87,7 @@ impl Vcpu {
             state: StatePage::new()?,
             vmcb: Vmcb::new()?,
             context: Context::new(svm.switch)?,
+            registers: OwnedFrame::zeroed()?,
             host: svm.host(),
             features: svm.capabilities.features,
             clean_after: vmcb::clean_after(svm.capabilities.features),
@@ -103,7 +106,6 @@ impl Vcpu {
     pub fn reset(&mut self, stage: &SecondStage<Npt>) {
         self.state.dirty = StateGroups::all();
         self.context.reset(&self.state);
-        self.move_tsc(0);
         let values = [
             (field::NESTED_CR3, Npt::pointer(stage.root())),
             (field::DR6, 0xffff_0ff0),
@@ -143,9 +145,14 @@ impl Vcpu {
         self.take_exit()
     }
 
-    /// What it holds of host memory: VMCB, FPU state, shared page, itself.
+    /// The pages it shares with its VMM: state and APIC.
+    pub fn pages(&self) -> [Hpa; 2] {
+        [self.state.start(), self.registers.start()]
+    }
+
+    /// What it holds of host memory: VMCB, FPU state, shared pages, itself.
     pub fn bytes(&self) -> u64 {
-        3 * 4096 + size_of::<Self>() as u64
+        4 * 4096 + size_of::<Self>() as u64
     }
 
     #[inline(always)]
@@ -175,7 +182,7 @@ impl Vcpu {
         }
         // SAFETY: guest fields are checked by the CPU on entry.
         unsafe { self.vmcb.write_back(&mut self.state) };
-        if dirty.intersects(JUDGED) {
+        if dirty != StateGroups::INSTRUCTION && dirty.intersects(JUDGED) {
             self.judge();
         }
     }
@@ -199,7 +206,8 @@ impl Vcpu {
     #[cold]
     fn before_rare_write(&mut self, dirty: StateGroups) {
         if dirty.contains(StateGroups::TSC) {
-            self.move_tsc(self.state.tsc);
+            // SAFETY: the offset changes what the guest reads and nothing else.
+            unsafe { self.vmcb.write(field::TSC_OFFSET, self.state.tsc_offset) };
         }
         if dirty.contains(StateGroups::XCR0) {
             self.context.set_xcr0(self.state.xcr0);
@@ -207,13 +215,6 @@ impl Vcpu {
         if dirty.contains(StateGroups::CONTROL) {
             self.chores |= Chores::FLUSH;
         }
-    }
-
-    /// Makes the guest's time-stamp counter read `value` now.
-    fn move_tsc(&mut self, value: u64) {
-        let offset = value.wrapping_sub(cpu::tsc::now().0);
-        // SAFETY: the offset changes what the guest reads and nothing else.
-        unsafe { self.vmcb.write(field::TSC_OFFSET, offset) };
     }
 
     /// Hands the pending event to the CPU, in the form its mode allows.
@@ -301,10 +302,6 @@ impl Vcpu {
             VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
             // Emulated CPUs without the XSETBV intercept change XCR0 unseen.
             VmExit::Cpuid => self.state.xcr0 = self.context.xcr0(self.state.xcr0),
-            VmExit::Rdmsr => {
-                let offset = vmcb.read(field::TSC_OFFSET);
-                self.state.tsc = cpu::tsc::now().0.wrapping_add(offset);
-            }
             VmExit::Exception(event) => self.before_exception(*event),
             VmExit::EntryFailed(_) => self.report_failed_entry(),
             _ => {}

@@ -135,6 +135,10 @@ impl Vmcb {
             // SAFETY: guest fields; the CPU checks them on entry.
             unsafe { self.write(field::RIP, state.rip) };
         }
+        // After nearly all exits nothing else has changed.
+        if dirty == StateGroups::INSTRUCTION {
+            return;
+        }
         let others = dirty.difference(StateGroups::INSTRUCTION);
         if others == StateGroups::FLAGS {
             // SAFETY: guest fields; the CPU checks them on entry.

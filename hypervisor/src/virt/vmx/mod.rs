@@ -3,8 +3,9 @@
 //! Owns the order of an entry: changed state, event, windows, timer, VMRESUME; and of an
 //! exit: reason, decode, the groups it needs. Rooms: `insn` the instructions, `setup`
 //! switching on and constant fields, `vmcs` state groups, `enter` the assembly, `bitmap`
-//! ports and MSRs.
+//! ports and MSRs, `apic` what the CPU does about a local APIC.
 
+mod apic;
 pub mod bitmap;
 mod enter;
 mod insn;
@@ -15,12 +16,13 @@ use super::context::{Context, record_debug_exception};
 use super::state_page::StatePage;
 use crate::cpu;
 use crate::mem::OwnedFrame;
+use apic::{Apic, Pages};
 use insn::{vmread, vmwrite};
 use setup::Vmx;
 use skerry_manual::vmx::{self, Field, PrimaryControls, field};
 use skerry_second_stage::{Ept, SecondStage};
 use skerry_words::{
-    Event, EventKind, EventWord, GuestState, MsrIndex, StateGroups, Tsc, Vector, VmExit,
+    Event, EventKind, EventWord, GuestState, Hpa, MsrIndex, StateGroups, Tsc, Vector, VmExit,
 };
 use vmcs::{ControlRegisters, Current};
 
@@ -29,6 +31,8 @@ pub struct Vcpu {
     /// The page it shares with its VMM.
     pub state: StatePage,
     region: OwnedFrame,
+    registers: OwnedFrame,
+    apic: Option<Apic>,
     control: ControlRegisters,
     context: Context,
     launched: u64,
@@ -53,12 +57,25 @@ enum Cr2 {
 const REPORTS: u8 = 2;
 
 impl Vcpu {
-    /// A vCPU with VPID `index + 1`; `None` without frames for VMCS and FPU state.
-    pub fn new(vmx: &Vmx, index: u16, stage: &SecondStage<Ept>, host_cr3: u64) -> Option<Self> {
+    /// A vCPU with VPID `index + 1`; `None` without frames for VMCS and FPU state. Its guest has
+    /// the page `apic_access` at `fee00000`.
+    pub fn new(
+        vmx: &Vmx,
+        index: u16,
+        (stage, apic_access): (&SecondStage<Ept>, Option<Hpa>),
+        host_cr3: u64,
+    ) -> Option<Self> {
         let region = vmx.new_vmcs()?;
+        let registers = OwnedFrame::zeroed()?;
+        let pages = Pages {
+            registers: registers.start(),
+            access: apic_access,
+        };
         let mut vcpu = Self {
             state: StatePage::new()?,
             region,
+            registers,
+            apic: None,
             control: setup::control_registers(0, 0),
             context: Context::new(vmx.switch)?,
             launched: 0,
@@ -73,6 +90,8 @@ impl Vcpu {
         vcpu.make_current();
         // SAFETY: the VMCS is current and was just cleared.
         unsafe { vmx.write_constant_fields(vcpu.vpid, eptp(stage)) };
+        // SAFETY: as above, and the pages live as long as vCPU and guest.
+        vcpu.apic = unsafe { Apic::new(vmx, pages) };
         // SAFETY: as above.
         unsafe { setup::write_host_state(host_cr3) };
         // SAFETY: as above.
@@ -102,7 +121,6 @@ impl Vcpu {
         self.make_current();
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { vmwrite(field::EPT_POINTER, eptp(stage)) };
-        self.move_tsc(0);
         // SAFETY: no event is under way.
         unsafe { vmwrite(field::ENTRY_INTERRUPTION_INFORMATION, 0) };
         insn::invept_single(eptp(stage));
@@ -138,9 +156,14 @@ impl Vcpu {
         self.take_exit()
     }
 
-    /// What it holds of host memory: VMCS, FPU state, shared page, itself.
+    /// The pages it shares with its VMM: state and APIC.
+    pub fn pages(&self) -> [Hpa; 2] {
+        [self.state.start(), self.registers.start()]
+    }
+
+    /// What it holds of host memory: VMCS, FPU state, shared pages, itself.
     pub fn bytes(&self) -> u64 {
-        3 * 4096 + size_of::<Self>() as u64
+        4 * 4096 + size_of::<Self>() as u64
     }
 
     /// Fills the state that the VMM needs for a memory access.
@@ -184,7 +207,15 @@ impl Vcpu {
     fn write_own(&mut self) {
         let dirty = self.state.dirty;
         if dirty.contains(StateGroups::TSC) {
-            self.move_tsc(self.state.tsc);
+            // SAFETY: the offset changes what the guest reads and nothing else.
+            unsafe { vmwrite(field::TSC_OFFSET, self.state.tsc_offset) };
+        }
+        if dirty.contains(StateGroups::APIC) {
+            self.set_apic_mode();
+        }
+        if dirty.contains(StateGroups::INTERRUPTS) && self.apic.is_some() {
+            // SAFETY: this VMCS is current.
+            unsafe { Apic::set_status(&self.state) };
         }
         if dirty.contains(StateGroups::XCR0) {
             self.context.set_xcr0(self.state.xcr0);
@@ -194,11 +225,13 @@ impl Vcpu {
         }
     }
 
-    /// Makes the guest's time-stamp counter read `value` now.
-    fn move_tsc(&mut self, value: u64) {
-        let offset = value.wrapping_sub(cpu::tsc::now().0);
-        // SAFETY: the offset changes what the guest reads and nothing else.
-        unsafe { vmwrite(field::TSC_OFFSET, offset) };
+    #[cold]
+    fn set_apic_mode(&mut self) {
+        let Some(apic) = self.apic else { return };
+        let primary = PrimaryControls::from_bits_retain(self.primary);
+        // SAFETY: this VMCS is current.
+        self.primary = unsafe { apic.set_mode(&self.state, primary) }.bits();
+        self.change_windows();
     }
 
     /// Hands the pending event to the CPU, in the form its mode allows.

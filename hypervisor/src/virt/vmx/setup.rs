@@ -4,8 +4,8 @@
 //! use) and the VMCS fields that never change afterwards. Called once per CPU and once per
 //! vCPU.
 
-use super::bitmap;
-use super::{enter, insn, vmcs::ControlRegisters};
+use super::bitmap::{self, ApicMsrs};
+use super::{apic, enter, insn, vmcs::ControlRegisters};
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use crate::virt::TscAux;
@@ -16,6 +16,7 @@ use skerry_manual::vmx::caps::{self, Capabilities, EptVpid, Missing, VmxLock};
 use skerry_manual::vmx::{
     EntryControls, ExitControls, Field, PinControls, PrimaryControls, SecondaryControls, field,
 };
+use skerry_words::Hpa;
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr4};
 
@@ -53,7 +54,8 @@ pub struct Vmx {
     pub(super) controls: Controls,
     pub(super) switch: Switch,
     io_bitmaps: [OwnedFrame; 2],
-    msr_bitmaps: OwnedFrame,
+    msr_bitmaps: [OwnedFrame; 2],
+    virtualizes_apic: bool,
 }
 
 /// The control words every VMCS starts with.
@@ -123,6 +125,10 @@ impl Controls {
         SecondaryControls::from_bits_retain(self.secondary).contains(control)
     }
 
+    pub(super) fn secondary(&self) -> u32 {
+        self.secondary
+    }
+
     fn tsc_aux(&self) -> TscAux {
         if self.has(SecondaryControls::ENABLE_RDTSCP) {
             TscAux::Guest
@@ -164,9 +170,14 @@ impl Vmx {
     fn with_bitmaps(capabilities: Capabilities, controls: Controls) -> Option<Self> {
         // All ones: every port exits.
         let io_bitmaps = [OwnedFrame::ones()?, OwnedFrame::ones()?];
-        let msr_bitmaps = bitmap::msr_bitmaps(controls.tsc_aux())?;
+        let tsc_aux = controls.tsc_aux();
+        let msr_bitmaps = [
+            bitmap::msr_bitmaps(tsc_aux, ApicMsrs::Exit)?,
+            bitmap::msr_bitmaps(tsc_aux, ApicMsrs::Virtual)?,
+        ];
         let switch = Switch::enable(controls.tsc_aux(), SystemMsrs::Context);
         Some(Self {
+            virtualizes_apic: can_virtualize_apic(&capabilities),
             capabilities,
             controls,
             switch,
@@ -181,10 +192,21 @@ impl Vmx {
             SecondaryControls::ENABLE_RDTSCP,
             SecondaryControls::ENABLE_INVPCID,
         ];
+        let apic = u32::from(self.virtualizes_apic) << 2;
         (0..)
             .zip(offered)
             .filter(|(_, control)| self.controls.has(*control))
-            .fold(0, |bits, (bit, _)| bits | 1 << bit)
+            .fold(apic, |bits, (bit, _)| bits | 1 << bit)
+    }
+
+    /// Whether the CPU can look after the guest's local APIC.
+    pub fn virtualizes_apic(&self) -> bool {
+        self.virtualizes_apic
+    }
+
+    /// The MSR bitmaps without and with the MSRs of the x2APIC.
+    pub(super) fn msr_bitmaps(&self) -> [Hpa; 2] {
+        self.msr_bitmaps.each_ref().map(OwnedFrame::start)
     }
 
     /// Whether the second stage may use 1 GiB pages.
@@ -220,7 +242,7 @@ impl Vmx {
             (field::ENTRY_INTERRUPTION_INFORMATION, 0),
             (field::IO_BITMAP_A, io_a),
             (field::IO_BITMAP_B, io_b),
-            (field::MSR_BITMAPS, self.msr_bitmaps.start().0),
+            (field::MSR_BITMAPS, self.msr_bitmaps()[0].0),
             (field::VPID, u64::from(vpid)),
             (field::EPT_POINTER, eptp),
             (field::VMCS_LINK_POINTER, u64::MAX),
@@ -230,6 +252,15 @@ impl Vmx {
         // frames of this backend that live as long as it.
         unsafe { write_all(&values) };
     }
+}
+
+fn can_virtualize_apic(capabilities: &Capabilities) -> bool {
+    capabilities
+        .primary(PRIMARY.union(apic::PRIMARY), PrimaryControls::empty())
+        .is_ok()
+        && capabilities
+            .secondary(SECONDARY.union(apic::SECONDARY), SecondaryControls::empty())
+            .is_ok()
 }
 
 /// Writes each value to its field.

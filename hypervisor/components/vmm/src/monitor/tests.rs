@@ -97,6 +97,10 @@ impl Ring0 for Script {
         &mut self.state
     }
 
+    fn select(&mut self, _: usize) {}
+
+    fn reset(&mut self) {}
+
     fn wait(&mut self, deadline: Tsc) -> u64 {
         self.asked.push(Asked::Wait(deadline));
         self.console_turn();
@@ -123,17 +127,20 @@ impl GuestMemory for NoMemory {
     }
 }
 
-fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
+fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory, Box<ApicPage>> {
     let page: &'static ConsolePage = Box::leak(Box::new(ConsolePage::empty()));
     let mut leaf = |_, _| CpuidRegisters::default();
     let config = VmmConfig {
-        cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ),
+        cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ, 1),
         platform: PlatformConfig {
             tsc_hz: HZ,
             rtc_unix_seconds: 0,
             memory_bytes: 1 << 20,
             mmio_uart: None,
+            vcpus: 1,
+            test_devices: skerry_devices::TestDevices::Absent,
         },
+        apic: skerry_vmm::ApicAssistance::Absent,
     };
     let mut state = Box::new(GuestState::at_reset());
     state.rflags |= GuestState::INTERRUPT_FLAG;
@@ -147,7 +154,8 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory> {
         types: &[],
     };
     let words = Box::leak(Box::new(VmPage::empty()));
-    let (vmm, console) = (Vmm::new(config, Tsc(0)), Console::new(page, HZ));
+    let vmm = Vmm::new(config, Box::default(), core::iter::empty(), Tsc(0));
+    let console = Console::new(page, HZ);
     Monitor::new(ring0, NoMemory, vmm, console, words)
 }
 
@@ -230,7 +238,7 @@ fn a_full_ring_stops_the_guest_until_there_is_room_and_loses_nothing() {
 }
 
 #[test]
-fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
+fn typed_bytes_reach_the_uart_and_wait_for_the_next_exit() {
     let steps = listens().chain([
         Step::Notified(vmm_bits::CONSOLE),
         reads(5),
@@ -243,7 +251,7 @@ fn typed_bytes_reach_the_uart_and_wait_for_a_window() {
     }
     monitor.ring0.type_bytes(b"k");
     let _ = monitor.enter();
-    assert_eq!(monitor.ring0.state.interrupt_window, 1);
+    assert_eq!(monitor.ring0.state.deadline, Tsc(0));
     assert!(
         !monitor.ring0.state.inject.is_some(),
         "the page may be stale"

@@ -52,6 +52,12 @@ pub fn text(memory: &[u8], at: u64) -> String {
 /// Whether every byte of every piece lies in RAM that a PC of this size has, and no two
 /// at one address.
 pub fn is_sound(plan: &LoadPlan<'_>, memory_bytes: u64) -> bool {
+    is_sound_beside(plan, memory_bytes, 0)
+}
+
+/// The same, where a ROM of so many bytes may be too.
+pub fn is_sound_beside(plan: &LoadPlan<'_>, memory_bytes: u64, rom_bytes: u64) -> bool {
+    let rom_start = (4 << 30) - u128::from(rom_bytes);
     let memory_bytes = u128::from(memory_bytes);
     let low_end = memory_bytes.min(3 << 30);
     let high_end = (4 << 30) + memory_bytes.saturating_sub(3 << 30);
@@ -66,7 +72,10 @@ pub fn is_sound(plan: &LoadPlan<'_>, memory_bytes: u64) -> bool {
         .collect();
     spans.sort_unstable();
     let in_ram = |&(start, end): &(u128, u128)| {
-        [(0, 0xa_0000), (0xc_0000, low_end), (4 << 30, high_end)]
+        let low = [(0, 0xa_0000), (0xc_0000, low_end)];
+        let high = [(rom_start, 4 << 30), (4 << 30, high_end)];
+        [low, high]
+            .concat()
             .iter()
             .any(|&(from, to)| from <= start && end <= to)
     };
@@ -163,6 +172,54 @@ impl Segment {
         segment.align = 4;
         segment
     }
+}
+
+/// A multiboot header of version 1 with these flags, and the address fields behind it.
+pub fn multiboot(flags: u32, addresses: &[u32]) -> Vec<u8> {
+    let magic = 0x1bad_b002_u32;
+    let checksum = 0_u32.wrapping_sub(magic).wrapping_sub(flags);
+    let words = [&[magic, flags, checksum], addresses].concat();
+    words.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+/// A multiboot2 header with these tags, each its type, flags and fields; the end tag follows.
+pub fn multiboot2(tags: &[(u16, u16, &[u32])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (kind, flags, fields) in [tags, &[(0, 0, &[])]].concat() {
+        body.extend(kind.to_le_bytes());
+        body.extend(flags.to_le_bytes());
+        body.extend((8 + 4 * fields.len() as u32).to_le_bytes());
+        body.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+        body.resize(body.len().next_multiple_of(8), 0);
+    }
+    let (magic, bytes) = (0xe852_50d6_u32, 16 + body.len() as u32);
+    let checksum = 0_u32.wrapping_sub(magic).wrapping_sub(bytes);
+    let head = [magic, 0, bytes, checksum];
+    head.into_iter()
+        .flat_map(u32::to_le_bytes)
+        .chain(body)
+        .collect()
+}
+
+/// An ELF file of this class that starts with `header`, and has 12 KiB of memory from 1 MiB on;
+/// entered behind the header.
+pub fn headed_elf(bits: u32, header: &[u8]) -> Vec<u8> {
+    let code = [header, b"code"].concat();
+    let segment = Segment::load(MIB, &code, 0x3000);
+    let entry = MIB + header.len() as u64;
+    // The header lies right behind the ELF file's own headers, on the boundary it needs.
+    let mut image = Elf::new(bits, entry, vec![segment]).build();
+    let at = image.len() - code.len();
+    let (offset, bytes) = if bits == 64 { (72, 8) } else { (56, 4) };
+    let moved = at.next_multiple_of(8);
+    image.splice(at..at, vec![0; moved - at]);
+    image[offset..offset + bytes].copy_from_slice(&moved.to_le_bytes()[..bytes]);
+    image
+}
+
+/// An image of no format: so many bytes, the header, and 4 KiB of code.
+pub fn headed_code(before: usize, header: &[u8]) -> Vec<u8> {
+    [&vec![0xcc; before], header, &[0xf4; 4096][..]].concat()
 }
 
 fn note(name: &[u8], number: u32, desc: &[u8]) -> Vec<u8> {

@@ -246,7 +246,9 @@ pub const fn groups(exit: &VmExit, features: Features) -> StateGroups {
         | VmExit::TripleFault
         | VmExit::Init
         | VmExit::EntryFailed(_)
-        | VmExit::Unknown(_) => false,
+        | VmExit::Unknown(_)
+        | VmExit::ApicWrite(_)
+        | VmExit::ApicEnd(_) => false,
     };
     if untold { needed.union(FETCH) } else { needed }
 }

@@ -54,6 +54,7 @@ controls! {
         17 ACTIVATE_TERTIARY_CONTROLS "The tertiary controls count."
         19 CR8_LOAD_EXITING "MOV to CR8 exits."
         20 CR8_STORE_EXITING "MOV from CR8 exits."
+        21 USE_TPR_SHADOW "CR8 and the task priority are in the virtual-APIC page."
         22 NMI_WINDOW_EXITING "Exit as soon as the guest can take an NMI."
         25 USE_IO_BITMAPS "The I/O bitmaps say which ports exit."
         28 USE_MSR_BITMAPS "The MSR bitmaps say which MSRs exit."
@@ -65,10 +66,14 @@ controls! {
 controls! {
     /// Secondary processor-based VM-execution controls.
     SecondaryControls "secondary processor-based VM-execution controls" {
+        0 VIRTUALIZE_APIC_ACCESSES "The APIC-access page stands for the virtual-APIC page."
         1 ENABLE_EPT "Guest-physical addresses go through EPT."
         3 ENABLE_RDTSCP "RDTSCP and RDPID exist."
+        4 VIRTUALIZE_X2APIC_MODE "The MSRs from 800h on stand for the virtual-APIC page."
         5 ENABLE_VPID "TLB entries are tagged with the VPID."
         7 UNRESTRICTED_GUEST "Real mode and unpaged protected mode run directly."
+        8 APIC_REGISTER_VIRTUALIZATION "Reads of APIC registers do not exit."
+        9 VIRTUAL_INTERRUPT_DELIVERY "The CPU delivers from the virtual-APIC page, and ends."
         11 RDRAND_EXITING "RDRAND exits."
         12 ENABLE_INVPCID "INVPCID exists."
         13 ENABLE_VM_FUNCTIONS "VMFUNC exists."
@@ -121,10 +126,14 @@ mod tests {
             USE_TSC_OFFSETTING = USE_TSC_OFFSETTING HLT_EXITING = HLT_EXITING
             MWAIT_EXITING = MWAIT_EXITING RDPMC_EXITING = RDPMC_EXITING
             CR8_LOAD_EXITING = CR8_LOAD_EXITING CR8_STORE_EXITING = CR8_STORE_EXITING
+            USE_TPR_SHADOW = USE_TPR_SHADOW
             NMI_WINDOW_EXITING = NMI_WINDOW_EXITING USE_IO_BITMAPS = USE_IO_BITMAPS
             USE_MSR_BITMAPS = USE_MSR_BITMAPS MONITOR_EXITING = MONITOR_EXITING
             ACTIVATE_SECONDARY_CONTROLS = SECONDARY_CONTROLS);
         agrees!(SecondaryControls, SecondaryControls:
+            VIRTUALIZE_APIC_ACCESSES = VIRTUALIZE_APIC VIRTUALIZE_X2APIC_MODE = VIRTUALIZE_X2APIC
+            APIC_REGISTER_VIRTUALIZATION = VIRTUALIZE_APIC_REGISTER
+            VIRTUAL_INTERRUPT_DELIVERY = VIRTUAL_INTERRUPT_DELIVERY
             ENABLE_EPT = ENABLE_EPT ENABLE_VPID = ENABLE_VPID ENABLE_RDTSCP = ENABLE_RDTSCP
             UNRESTRICTED_GUEST = UNRESTRICTED_GUEST RDRAND_EXITING = RDRAND_EXITING
             ENABLE_INVPCID = ENABLE_INVPCID ENABLE_VM_FUNCTIONS = ENABLE_VM_FUNCTIONS

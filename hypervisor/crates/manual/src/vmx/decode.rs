@@ -22,8 +22,8 @@ const ERROR_CODE: u64 = 1 << 11;
 
 /// Decodes the exit whose reason field reads `reason`.
 ///
-/// Reasons that only controls nobody sets could cause (monitor trap, APIC virtualization,
-/// RDTSC, page-modification log, ...) and EPT misconfigurations are our own error: they
+/// Reasons that only controls nobody sets could cause (monitor trap, RDTSC,
+/// page-modification log, ...) and EPT misconfigurations are our own error: they
 /// are [`VmExit::Unknown`] with the reason, which ends the VM by name.
 #[inline]
 pub fn decode(reason: u32, vmcs: &impl VmcsRead) -> VmExit {
@@ -58,17 +58,20 @@ pub fn decode(reason: u32, vmcs: &impl VmcsRead) -> VmExit {
         // MWAIT, MONITOR.
         36 | 39 => VmExit::Undefined(Undefined::MonitorMwait),
         40 => VmExit::Pause,
+        44 => apic_access(vmcs.read(field::EXIT_QUALIFICATION)),
+        45 => VmExit::ApicEnd(Vector(vmcs.read(field::EXIT_QUALIFICATION) as u8)),
         48 => ept_violation(vmcs),
         52 => VmExit::Timer,
         55 => VmExit::Xsetbv,
+        56 => VmExit::ApicWrite(vmcs.read(field::EXIT_QUALIFICATION) as u16 & 0xfff),
         // GETSEC, RSM, RDRAND, ENCLS, RDSEED, XSAVES, XRSTORS, PCONFIG, UMWAIT, TPAUSE,
         // LOADIWKEY, ENCLV, ENQCMD, ENQCMDS, RDMSRLIST, WRMSRLIST, URDMSR, UWRMSR, and
         // RDMSR and WRMSRNS with an immediate: CPUID hides them all.
         11 | 17 | 57 | 60 | 61 | 63..=65 | 67..=70 | 72 | 73 | 78..=81 | 84 | 85 => {
             VmExit::Undefined(Undefined::SystemExtension)
         }
-        // 5, 6 SMI; 16, 51 RDTSC, RDTSCP; 37 monitor trap flag; 43 to 45, 56 APIC
-        // virtualization; 46, 47 descriptor tables; 49 EPT misconfiguration; 58 INVPCID;
+        // 5, 6 SMI; 16, 51 RDTSC, RDTSCP; 37 monitor trap flag; 43 TPR below
+        // threshold; 46, 47 descriptor tables; 49 EPT misconfiguration; 58 INVPCID;
         // 62 page-modification log; 66 sub-page permissions; 74 bus lock; 75 instruction
         // time-out; the rest is reserved.
         reason => VmExit::Unknown(reason),
@@ -196,6 +199,25 @@ fn ept_violation(vmcs: &impl VmcsRead) -> VmExit {
     })
 }
 
+/// `[SDM 3C, "Exit Qualification for APIC-Access VM Exits", ed. 085]`: an access to the page at
+/// `fee00000` that the CPU does not carry out. The linear address is not told.
+#[inline]
+fn apic_access(qualification: u64) -> VmExit {
+    const PAGE: u64 = 0xfee0_0000;
+    let (access, during_walk) = match (qualification >> 12) & 0xf {
+        0 => (Access::Read, false),
+        2 => (Access::Execute, false),
+        10 | 15 => (Access::Read, true),
+        _ => (Access::Write, false),
+    };
+    VmExit::Memory(MemoryAccess {
+        gpa: Gpa(PAGE | qualification & 0xfff),
+        access,
+        gva: None,
+        during_walk,
+    })
+}
+
 /// The guest state an exit's answer may need: ring 0 fills these groups and no others.
 #[inline]
 #[must_use]
@@ -234,7 +256,9 @@ pub const fn groups(exit: &VmExit) -> StateGroups {
         | VmExit::InterruptWindow
         | VmExit::NmiWindow
         | VmExit::Timer
-        | VmExit::TripleFault => StateGroups::INSTRUCTION,
+        | VmExit::TripleFault
+        | VmExit::ApicWrite(_)
+        | VmExit::ApicEnd(_) => StateGroups::INSTRUCTION,
     }
 }
 

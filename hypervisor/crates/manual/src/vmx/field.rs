@@ -82,6 +82,7 @@ fields! {
     // 16-bit guest state
     0x0800 GUEST_ES_SELECTOR "Guest ES selector."
     // 16-bit host state
+    0x0810 GUEST_INTERRUPT_STATUS "Guest interrupt status: RVI in 7:0, SVI in 15:8."
     0x0c00 HOST_ES_SELECTOR "Host ES selector."
     0x0c02 HOST_CS_SELECTOR "Host CS selector."
     0x0c04 HOST_SS_SELECTOR "Host SS selector."
@@ -94,7 +95,13 @@ fields! {
     0x2002 IO_BITMAP_B "Address of I/O bitmap B (ports 0x8000 to 0xffff)."
     0x2004 MSR_BITMAPS "Address of the MSR bitmaps."
     0x2010 TSC_OFFSET "TSC offset."
+    0x2012 VIRTUAL_APIC_ADDRESS "Address of the virtual-APIC page."
+    0x2014 APIC_ACCESS_ADDRESS "Address of the APIC-access page."
     0x201a EPT_POINTER "EPT pointer."
+    0x201c EOI_EXITS_0 "Vectors 0 to 63 whose end exits."
+    0x201e EOI_EXITS_1 "Vectors 64 to 127 whose end exits."
+    0x2020 EOI_EXITS_2 "Vectors 128 to 191 whose end exits."
+    0x2022 EOI_EXITS_3 "Vectors 192 to 255 whose end exits."
     // 64-bit exit information
     0x2400 GUEST_PHYSICAL_ADDRESS "Guest-physical address of an EPT violation or misconfiguration."
     // 64-bit guest state
@@ -124,6 +131,7 @@ fields! {
     0x4016 ENTRY_INTERRUPTION_INFORMATION "VM-entry interruption-information: the event to inject."
     0x4018 ENTRY_EXCEPTION_ERROR_CODE "VM-entry exception error code."
     0x401a ENTRY_INSTRUCTION_LENGTH "VM-entry instruction length in bytes."
+    0x401c TPR_THRESHOLD "TPR threshold."
     0x401e SECONDARY_CONTROLS "Secondary processor-based VM-execution controls."
     // 32-bit exit information
     0x4400 INSTRUCTION_ERROR "VM-instruction error."
@@ -219,6 +227,12 @@ mod tests {
             (CR0_MASK, control::CR0_GUEST_HOST_MASK),
             (CR4_READ_SHADOW, control::CR4_READ_SHADOW),
             (GUEST_PHYSICAL_ADDRESS, ro::GUEST_PHYSICAL_ADDR_FULL),
+            (VIRTUAL_APIC_ADDRESS, control::VIRT_APIC_ADDR_FULL),
+            (APIC_ACCESS_ADDRESS, control::APIC_ACCESS_ADDR_FULL),
+            (EOI_EXITS_0, control::EOI_EXIT0_FULL),
+            (EOI_EXITS_3, control::EOI_EXIT3_FULL),
+            (TPR_THRESHOLD, control::TPR_THRESHOLD),
+            (GUEST_INTERRUPT_STATUS, guest::INTERRUPT_STATUS),
             (INSTRUCTION_ERROR, ro::VM_INSTRUCTION_ERROR),
             (EXIT_REASON, ro::EXIT_REASON),
             (EXIT_INTERRUPTION_INFORMATION, ro::VMEXIT_INTERRUPTION_INFO),

@@ -1,0 +1,76 @@
+//! The current vCPU's local APIC, as its exits reach it.
+//!
+//! Owns the way from an access to the page at its base, and from what the CPU tells of that page
+//! where it looks after it, to the registers' model. MSRs come by `msr`. Does not own what the
+//! registers mean (`skerry_devices::lapic`), nor who gets what they send (`interrupts`).
+
+use core::ops::DerefMut;
+use skerry_devices::lapic::{Action, Mode};
+use skerry_words::{ApicMode, ApicPage, Gpa, PAGE_BYTES, Tsc, Vector, Width};
+
+use crate::Vmm;
+use crate::cpu::Cpu;
+
+impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
+    /// Whether the CPU could look after APIC pages at all.
+    pub(crate) fn assistance_is_there(&self) -> bool {
+        self.config.apic == crate::ApicAssistance::There
+    }
+
+    /// How far the CPU shall look after the current vCPU's page.
+    pub(crate) fn assistance(&self) -> ApicMode {
+        if self.assistance_is_there() {
+            self.cpus.current().apic_mode()
+        } else {
+            ApicMode::SOFTWARE
+        }
+    }
+
+    /// The guest has written a register, and the CPU has put the value into the page.
+    pub(crate) fn apic_written(&mut self, offset: u16, now: Tsc) {
+        let action = self.cpus.current_mut().apic.written(offset, now);
+        self.act(action, now);
+    }
+
+    /// The CPU has ended an interrupt whose end somebody wants to know of.
+    pub(crate) fn apic_ended(&mut self, vector: Vector, now: Tsc) {
+        let action = self.cpus.current_mut().apic.end_of_interrupt_seen(vector);
+        self.act(action, now);
+    }
+}
+
+impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
+    /// The offset of a guest-physical address in the APIC's page, if it is there.
+    #[inline]
+    pub(crate) fn apic_offset(&self, at: Gpa) -> Option<u16> {
+        match self.apic.mode() {
+            Mode::Xapic { base } => {
+                let offset = at.0.wrapping_sub(base.0);
+                (offset < PAGE_BYTES).then_some(offset as u16)
+            }
+            Mode::X2apic | Mode::Disabled => None,
+        }
+    }
+
+    /// Reads the APIC's page: a narrow access takes its part of the word, a wide one two words.
+    pub(crate) fn apic_read(&mut self, offset: u16, width: Width, now: Tsc) -> u64 {
+        let low = u64::from(self.apic.read(offset, now));
+        let shift = u32::from(offset & 3).wrapping_mul(8);
+        match width {
+            Width::Byte | Width::Word | Width::Dword => low.unbounded_shr(shift) & width.mask(),
+            Width::Qword => {
+                let high = self.apic.read(offset.saturating_add(4), now);
+                low | u64::from(high) << 32
+            }
+        }
+    }
+
+    /// Writes to the APIC's page: only whole words are registers
+    /// `[SDM 3A, "The Local APIC Block Diagram", ed. 085]`.
+    pub(crate) fn apic_write(&mut self, offset: u16, width: Width, value: u64, now: Tsc) -> Action {
+        match width {
+            Width::Dword | Width::Qword => self.apic.write(offset, value as u32, now),
+            Width::Byte | Width::Word => Action::None,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Interrupts: from the devices and the vCPUs to the vCPU whose exit is being answered.
+//!
+//! Owns the way of a message from the I/O APIC or a local APIC to the APICs it is for, and the
+//! choice of what is injected next: NMI, the 8259 pair's, the local APIC's. Where the CPU
+//! delivers from the APIC page itself, it is only told that the page has changed. All of it is
+//! behind one look at [`Vmm::attention`] on the frequent path.
+
+use core::ops::DerefMut;
+use skerry_devices::lapic::{Action, Ipi, Trigger, route};
+use skerry_verdict::{Registers, Resume};
+use skerry_words::{
+    ApicMode, ApicPage, Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector,
+};
+
+use crate::Vmm;
+use crate::cpu::{Activity, External, Nmi};
+
+/// What waits for a vCPU and is to be delivered by an injected event.
+enum Next {
+    Nothing,
+    Nmi,
+    Interrupt,
+}
+
+impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
+    /// After an answer: what waits is delivered if the guest can take it, else a window is asked
+    /// for; the next deadline is told.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        state.interrupt_window = 0;
+        if self.platform.interrupt_pending() || self.attention {
+            return self.settle_rarely(state, now);
+        }
+        state.deadline = self.deadline;
+        Resume::Enter
+    }
+
+    #[inline(never)]
+    pub(crate) fn settle_rarely(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        self.route_messages(now);
+        self.deliver(state, now);
+        self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
+        self.refresh_deadline();
+        let resume = self.turn(now);
+        state.deadline = self.deadline;
+        resume
+    }
+
+    /// Carries the messages of the I/O APIC to the local APICs.
+    pub(crate) fn route_messages(&mut self, now: Tsc) {
+        while let Some(message) = self.platform.take_message(now) {
+            if let Some(ipi) = message.ipi() {
+                self.send(ipi, message.trigger);
+            }
+        }
+    }
+
+    /// Does what a local APIC asks for.
+    #[inline]
+    pub(crate) fn act(&mut self, action: Action, now: Tsc) {
+        self.attention = true;
+        match action {
+            Action::None => {}
+            Action::Ipi(ipi) => self.send(ipi, Trigger::Edge),
+            Action::EndOfInterrupt(vector) => self.platform.end_of_interrupt(vector, now),
+        }
+    }
+
+    fn send(&mut self, ipi: Ipi, trigger: Trigger) {
+        let targets = route(
+            ipi,
+            self.cpus.index(),
+            self.cpus.iter().map(|cpu| &cpu.apic),
+        );
+        for target in targets {
+            if let Some(cpu) = self.cpus.get_mut(target) {
+                cpu.take(ipi.mode, trigger);
+            }
+        }
+    }
+
+    /// When the VMM wants to be asked though the guest does nothing: the earliest of all timers.
+    pub(crate) fn refresh_deadline(&mut self) {
+        let apics = self.cpus.iter().map(|cpu| cpu.apic.deadline());
+        self.apic_deadline = apics.min().unwrap_or(Tsc::NEVER);
+        self.deadline = self.platform.next_deadline().min(self.apic_deadline);
+    }
+
+    /// Lets all timers run up to `now`.
+    pub(crate) fn expire(&mut self, now: Tsc) {
+        self.platform.expire(now);
+        for cpu in self.cpus.iter_mut() {
+            cpu.apic.expire(now);
+        }
+        self.attention = true;
+    }
+
+    fn deliver(&mut self, state: &mut GuestState, now: Tsc) {
+        state.interrupt_window = 0;
+        state.nmi_window = 0;
+        if self.is_assisted() {
+            self.tell_of_page(state);
+        }
+        let external = self.external_for(self.cpus.index());
+        if self.cpus.current().is_runnable(external) {
+            self.cpus.current_mut().activity = Activity::Running;
+        }
+        match self.next(external) {
+            Next::Nothing => {}
+            Next::Nmi if takes_nmi(state) => {
+                self.cpus.current_mut().nmi = Nmi::None;
+                inject(state, EventKind::Nmi, Vector(2));
+                self.ask_for_interrupt_window(state);
+            }
+            Next::Nmi => state.nmi_window = 1,
+            Next::Interrupt if state.takes_interrupts() => {
+                if let Some(vector) = self.acknowledge(external, now) {
+                    self.interrupts = self.interrupts.wrapping_add(1);
+                    inject(state, EventKind::Interrupt, vector);
+                }
+                self.ask_for_interrupt_window(state);
+            }
+            Next::Interrupt => state.interrupt_window = 1,
+        }
+    }
+
+    fn ask_for_interrupt_window(&self, state: &mut GuestState) {
+        let external = self.external_for(self.cpus.index());
+        state.interrupt_window = u32::from(matches!(self.next(external), Next::Interrupt));
+    }
+
+    fn next(&self, external: External) -> Next {
+        let cpu = self.cpus.current();
+        if cpu.nmi == Nmi::Pending {
+            Next::Nmi
+        } else if external == External::Pending && cpu.apic.takes_external()
+            || !self.is_assisted() && cpu.apic.pending()
+        {
+            Next::Interrupt
+        } else {
+            Next::Nothing
+        }
+    }
+
+    fn acknowledge(&mut self, external: External, now: Tsc) -> Option<Vector> {
+        if external == External::Pending && self.cpus.current().apic.takes_external() {
+            return self.platform.acknowledge(now);
+        }
+        self.cpus.current_mut().apic.acknowledge()
+    }
+
+    /// Whether the CPU delivers from the current vCPU's APIC page.
+    pub(crate) fn is_assisted(&self) -> bool {
+        self.assistance_is_there() && self.cpus.current().apic_mode() != ApicMode::SOFTWARE
+    }
+
+    /// Tells the CPU what has changed in the page behind its back.
+    fn tell_of_page(&mut self, state: &mut GuestState) {
+        let apic = &mut self.cpus.current_mut().apic;
+        if let Some(status) = apic.take_interrupt_status() {
+            state.interrupt_status = u32::from(status);
+            state.dirty |= StateGroups::INTERRUPTS;
+        }
+        if let Some(exits) = apic.take_end_of_interrupt_exits() {
+            state.eoi_exits = exits;
+            state.dirty |= StateGroups::APIC;
+        }
+    }
+}
+
+fn inject(state: &mut GuestState, kind: EventKind, vector: Vector) {
+    state.inject = EventWord::encode(Event {
+        kind,
+        vector,
+        error_code: None,
+    });
+}
+
+fn takes_nmi(state: &GuestState) -> bool {
+    !state.inject.is_some() && state.shadow.is_empty()
+}
