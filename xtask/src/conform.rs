@@ -274,18 +274,14 @@ impl Results {
         let references = self.rows.clone();
         let find = |row: &Row| {
             let place = work::bare(&row.place);
-            let of_it = |other: &&Row| other.place == place && other.image == row.image;
+            let of_it =
+                |other: &&Row| other.place == place && other.image == row.image && other.ran;
             references.iter().find(of_it)
         };
-        let mut compared = Vec::new();
+        let places: Vec<String> = self.rows.iter().map(|row| work::bare(&row.place)).collect();
         for row in &mut self.rows {
-            if let Some(native) = find(row) {
-                row.comparison = Some(compare(native.side(), row.side()));
-                compared.push(native.place.clone());
-            }
-        }
-        for row in &mut self.rows {
-            row.is_reference = compared.contains(&row.place);
+            row.comparison = find(row).map(|native| compare(native.side(), row.side()));
+            row.is_reference = places.contains(&row.place);
         }
     }
 }
@@ -312,6 +308,7 @@ fn row(share: &Share, case: &Case, run: Run) -> Result<Row> {
         place,
         verdict,
         account: heard.account,
+        ran: !matches!(end, End::Broke(_)),
         comparison: None,
         standing: Standing::Unmarked,
         wants: case.wants.clone(),

@@ -21,6 +21,8 @@ pub(super) struct Row {
     pub(super) verdict: Verdict,
     /// What it told.
     pub(super) account: Account,
+    /// Whether it really ran there.
+    pub(super) ran: bool,
     /// How it compares with the bare engine, if that was asked.
     pub(super) comparison: Option<Comparison>,
     /// What the baseline says of it.
@@ -235,6 +237,7 @@ pub(super) mod tests {
             place: place.into(),
             verdict: Verdict::new(outcome, "because"),
             account: Account::default(),
+            ran: true,
             comparison: None,
             standing: Standing::Unmarked,
             wants: Vec::new(),
