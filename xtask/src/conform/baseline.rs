@@ -6,7 +6,7 @@
 //! ```toml
 //! [[expect]]
 //! image = "hypercall"      # as the report names it
-//! on = "qemu-tcg"          # left out: on every engine
+//! on = "qemu-tcg"          # or "qemu-tcg bare", without Skerry; left out: everywhere
 //! result = "fail"          # pass, fail, skip, crash or timeout
 //! checks = ["VMCALL"]      # exactly these fail, by how their names begin; left out: any
 //! reason = "asks for KVM's hypercalls"
@@ -20,6 +20,7 @@ use serde::Deserialize;
 
 use super::account::{Account, Mark};
 use super::verdict::{Outcome, Verdict};
+use super::work;
 use crate::engine::On;
 use crate::failure::Failure;
 
@@ -116,7 +117,7 @@ impl Expect {
             return Some("key `reason` says nothing; every expectation has one".into());
         }
         if let Some(on) = &self.on
-            && On::from_str(on, false).is_err()
+            && On::from_str(work::engine_of(on), false).is_err()
         {
             return Some(format!("key `on`: there is no engine \"{on}\""));
         }

@@ -32,6 +32,8 @@ pub(super) struct Case {
     pub(super) vcpus: u32,
     /// How much memory it gets.
     pub(super) memory_bytes: u64,
+    /// Whether its VM has the devices that test kernels want, where others have none.
+    pub(super) test_devices: bool,
     /// Its time limit, on an engine as fast as hardware.
     pub(super) limit_s: u64,
     /// What it asks for and does not get.
@@ -67,7 +69,7 @@ impl Case {
             kind: self.kind,
             cmdline: self.cmdline(),
             vcpus: self.vcpus,
-            test_devices: true,
+            test_devices: self.test_devices,
             ..VmManifest::new(name, self.memory_bytes, self.file.clone())
         }
     }
@@ -109,6 +111,7 @@ pub(super) mod tests {
             arguments: String::new(),
             vcpus: 1,
             memory_bytes: MEMORY_BYTES,
+            test_devices: true,
             limit_s: LIMIT_S,
             wants: Vec::new(),
         }

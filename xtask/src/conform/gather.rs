@@ -100,12 +100,16 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Takes an image that is not a file of its own.
-    pub(super) fn image(&mut self, file: &str, name: &str, image: Vec<u8>) {
+    /// Takes a stub, which asks about a machine without test devices.
+    pub(super) fn stub(&mut self, file: &str, name: &str, image: Vec<u8>) {
         let image: Arc<[u8]> = image.into();
+        let before = self.found.cases.len();
         match skerry_load::sniff(&image) {
             Ok(kind) => self.plain(name.into(), file.into(), (image, kind)),
             Err(error) => self.refuse(Path::new(file), &error.to_string()),
+        }
+        for stub in self.found.cases.iter_mut().skip(before) {
+            stub.test_devices = false;
         }
     }
 
@@ -253,6 +257,7 @@ impl<'a> Search<'a> {
             arguments: choice.append.clone().unwrap_or(entry.arguments),
             vcpus,
             memory_bytes: memory.unwrap_or(MEMORY_BYTES),
+            test_devices: true,
             limit_s: choice.limit_s.or(entry.limit_s).unwrap_or(LIMIT_S),
             wants,
         };

@@ -46,7 +46,7 @@ pub(super) fn add(search: &mut Search, guests: &Guests) -> Result<()> {
     for name in TEST_KERNELS {
         let file = format!("stub:{name}");
         let image = guests.bytes(&file)?;
-        search.image(&file, name, image);
+        search.stub(&file, name, image);
     }
     Ok(())
 }

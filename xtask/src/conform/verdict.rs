@@ -178,19 +178,21 @@ fn failures(account: &Account) -> Option<String> {
     let of_sum = account.sum.map_or(0, |sum| sum.failed);
     let told = account.count(Mark::Fail) as u64;
     let failed = of_sum.max(told);
-    let checks = account.sum.map_or(account.checks.len() as u64, |s| s.tests);
-    (failed > 0).then(|| format!("{failed} of {} checks failed", checks.max(failed)))
+    let all = account
+        .sum
+        .map_or(account.checks.len() as u64, |sum| sum.tests);
+    (failed > 0).then(|| format!("{failed} of {} failed", checks(all.max(failed))))
 }
 
 fn passed(account: &Account) -> String {
     match (account.sum, account.count(Mark::Pass)) {
         (None, 0) => "no check told of; its exit value says so".into(),
-        (None, told) => format!("{told} checks"),
+        (None, told) => checks(told as u64),
         (Some(sum), _) => {
             let asked = sum.tests.saturating_sub(sum.skipped);
             match sum.skipped {
-                0 => format!("{asked} checks"),
-                skipped => format!("{asked} checks, {skipped} skipped"),
+                0 => checks(asked),
+                skipped => format!("{}, {skipped} skipped", checks(asked)),
             }
         }
     }
@@ -206,12 +208,23 @@ fn skipped(account: &Account) -> String {
     }
 }
 
+/// A number of checks in words.
+fn checks(count: u64) -> String {
+    match count {
+        1 => "1 check".into(),
+        count => format!("{count} checks"),
+    }
+}
+
 fn told_so_far(account: &Account) -> String {
     let [passed, failed] = [Mark::Pass, Mark::Fail].map(|mark| account.count(mark));
     match (passed, failed) {
         (0, 0) => "no check told of".into(),
-        (passed, 0) => format!("{passed} checks passed so far"),
-        (passed, failed) => format!("{passed} checks passed and {failed} failed so far"),
+        (passed, 0) => format!("{} passed so far", checks(passed as u64)),
+        (passed, failed) => format!(
+            "{} passed and {failed} failed so far",
+            checks(passed as u64)
+        ),
     }
 }
 

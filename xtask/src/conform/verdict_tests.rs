@@ -89,7 +89,7 @@ fn whatever_it_told_an_image_that_breaks_has_crashed_and_one_that_stays_ran_out_
     }
     assert_eq!(outcome(TWO_PASS, End::Limit), Outcome::Timeout);
     let verdict = judge(&account("PASS: a\nFAIL: b\n"), &End::Limit);
-    assert_eq!(verdict.why, "1 checks passed and 1 failed so far");
+    assert_eq!(verdict.why, "1 check passed and 1 failed so far");
 }
 
 fn sotest(cases: &str) -> String {

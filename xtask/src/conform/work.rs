@@ -83,9 +83,17 @@ impl Place {
     }
 }
 
+/// What stands behind an engine's name where Skerry is not on it.
+const BARE: &str = " bare";
+
 /// What an engine without Skerry is called.
 pub(super) fn bare(engine: &str) -> String {
-    format!("{engine} bare")
+    format!("{engine}{BARE}")
+}
+
+/// The engine of a place.
+pub(super) fn engine_of(place: &str) -> &str {
+    place.strip_suffix(BARE).unwrap_or(place)
 }
 
 /// Does all of it.
