@@ -63,7 +63,8 @@ fn boot(native: &Native, limit: Duration, after: After) -> Result<Run> {
         folder: folder.path(),
         limit: None,
     };
-    let mut alone = Alone::new(Heard::new(limit));
+    let mut follow = native.follow(folder.path());
+    let mut alone = Alone::new(Heard::new(limit), || follow.tells_value());
     let (ending, status) = boot.run_to_status(None, &mut alone)?;
     alone.finish();
     let ran_out = alone.image.end.clone();

@@ -4,8 +4,9 @@
 //! it tells the image's end: by its own status, or in its log. Which of the ways an image can
 //! be started is the caller's to know. Called by `conform`.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -108,6 +109,17 @@ impl Native {
         })
     }
 
+    /// Follows the log of a run in `folder` for the image's exit value: some images go on
+    /// after it, where no device ends the machine.
+    pub fn follow(&self, folder: &Path) -> Follow {
+        let value = self.recipe.value.as_deref();
+        Follow {
+            log: folder.join(&self.recipe.log),
+            value: value.and_then(|pattern| Regex::new(pattern).ok()),
+            read_bytes: 0,
+        }
+    }
+
     /// How the image ended; `heard` is how many bytes came from it.
     pub fn end(
         &self,
@@ -205,6 +217,41 @@ impl Engine for Native {
     }
 }
 
+/// An engine's log, looked at while it grows.
+pub struct Follow {
+    log: PathBuf,
+    value: Option<Regex>,
+    /// How much of it needs no second look.
+    read_bytes: u64,
+}
+
+impl Follow {
+    /// Whether the log, since the last look, tells of an exit value.
+    pub fn tells_value(&mut self) -> bool {
+        let Some(value) = &self.value else {
+            return false;
+        };
+        let Ok(mut log) = File::open(&self.log) else {
+            return false;
+        };
+        let mut new = Vec::new();
+        let read = log
+            .seek(SeekFrom::Start(self.read_bytes))
+            .and_then(|_| log.read_to_end(&mut new));
+        if read.is_err() {
+            return false;
+        }
+        // The last line may be half written.
+        let whole = new
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        self.read_bytes = self.read_bytes.saturating_add(whole as u64);
+        let lines = new.get(..whole).unwrap_or_default();
+        value.is_match(&String::from_utf8_lossy(lines))
+    }
+}
+
 /// What an engine told of a run that is over.
 #[derive(Clone, Debug, Default)]
 struct Told {
@@ -227,7 +274,7 @@ impl NativeRecipe {
 
     fn end(&self, ending: &Ending, told: &Told) -> End {
         match ending {
-            Ending::Stopped(_) | Ending::SwitchedOff => End::Dismissed,
+            Ending::Stopped(_) | Ending::SwitchedOff => self.value(told).unwrap_or(End::Dismissed),
             Ending::TimeLimit if self.resets(told) > 1 => End::Reset,
             Ending::TimeLimit => End::Limit,
             Ending::Closed => self.own_end(told),
