@@ -56,6 +56,11 @@ impl Heard {
         }
     }
 
+    /// Whether it had less than half of its time, if that is known to be `cpu`.
+    pub(super) fn was_starved(&self, cpu: Option<Duration>) -> bool {
+        cpu.is_some_and(|cpu| cpu.saturating_mul(2) < self.limit)
+    }
+
     fn line(&mut self, text: &str) {
         self.account.line(text);
         self.console.push(text);
