@@ -34,6 +34,9 @@ pub struct NativeRecipe {
     /// More of them for firmware of one's own.
     #[serde(default)]
     firmware: Vec<String>,
+    /// More of them for images that want test devices.
+    #[serde(default)]
+    test_devices: Vec<String>,
     /// The firmware where an image is none.
     #[serde(default)]
     usual_firmware: String,
@@ -82,11 +85,15 @@ pub struct NativeImage {
     pub vcpus: u32,
     /// Its memory.
     pub memory_mib: u64,
+    /// Whether it wants the devices that test kernels want.
+    pub test_devices: bool,
 }
 
 /// An engine with an image in Skerry's place.
 pub struct Native {
-    engine: Box<dyn Engine>,
+    name: &'static str,
+    needs: &'static [Need],
+    whole: Recipe,
     recipe: NativeRecipe,
     image: NativeImage,
 }
@@ -96,14 +103,16 @@ impl Native {
     ///
     /// # Errors
     /// Its recipe says nothing about that.
-    pub fn new(engine: Box<dyn Engine>, image: NativeImage) -> Result<Self> {
-        let section = engine.recipe().native.clone();
-        let recipe = section.ok_or_else(|| {
+    pub fn new(engine: &dyn Engine, image: NativeImage) -> Result<Self> {
+        let whole = engine.recipe().clone();
+        let recipe = whole.native.clone().ok_or_else(|| {
             let why = format!("{}: its recipe has no section [native]", engine.name());
             Failure::Missing(why)
         })?;
         Ok(Self {
-            engine,
+            name: engine.name(),
+            needs: engine.needs(),
+            whole,
             recipe,
             image,
         })
@@ -152,7 +161,10 @@ impl Native {
             Start::Iso(_) => self.recipe.iso.clone(),
             Start::Firmware(_) => self.recipe.firmware.clone(),
         };
-        [self.recipe.arguments.clone(), more].concat()
+        let wanted = self.image.test_devices.then_some(&self.recipe.test_devices);
+        let parts = [&self.recipe.arguments, &more];
+        let parts = parts.into_iter().chain(wanted);
+        parts.flatten().cloned().collect()
     }
 
     /// Writes the image to where the recipe's arguments say it is.
@@ -187,19 +199,19 @@ impl Native {
 
 impl Engine for Native {
     fn name(&self) -> &'static str {
-        self.engine.name()
+        self.name
     }
 
     fn recipe(&self) -> &Recipe {
-        self.engine.recipe()
+        &self.whole
     }
 
     fn recipe_mut(&mut self) -> &mut Recipe {
-        self.engine.recipe_mut()
+        &mut self.whole
     }
 
     fn needs(&self) -> &'static [Need] {
-        self.engine.needs()
+        self.needs
     }
 
     fn command(&self, filling: &Filling) -> Result<Command> {
@@ -211,7 +223,7 @@ impl Engine for Native {
         }
         let arguments = self.arguments();
         let filled = arguments.iter().map(|word| self.fill(word, filling));
-        let mut command = Command::new(self.engine.recipe().program());
+        let mut command = Command::new(self.whole.program());
         command.current_dir(filling.folder).args(filled);
         Ok(command)
     }

@@ -115,10 +115,11 @@ fn an_image_is_started_with_what_it_was_given() {
         name: "vmexit.flat".into(),
         vcpus: 3,
         memory_mib: 128,
+        test_devices: true,
     };
     let mut engines = super::super::all().unwrap().into_iter();
     let tcg = engines.find(|engine| engine.name() == "qemu-tcg").unwrap();
-    let native = Native::new(tcg, image).unwrap();
+    let native = Native::new(tcg.as_ref(), image).unwrap();
     let filling = Filling {
         folder: folder.path(),
         hypervisor: Path::new(""),
@@ -132,6 +133,7 @@ fn an_image_is_started_with_what_it_was_given() {
         "-append 'cpuid {vcpus}'",
         "-smp 3",
         "-m 128M",
+        "-device pc-testdev",
         "tcp:127.0.0.1:4711",
     ] {
         assert!(command.contains(part), "{part} is missing in {command}");
