@@ -39,6 +39,9 @@ const GRUB_BIOS: &str = "/usr/lib/grub/i386-pc";
 /// The same for a Linux in Skerry's place.
 const LINUX_MODULES: &str = "linux normal iso9660 biosdisk";
 
+/// The same for a kernel in Skerry's place that is started by version 1.
+const MULTIBOOT_MODULES: &str = "multiboot normal iso9660 biosdisk";
+
 /// A Linux to boot without Skerry.
 #[derive(Debug)]
 pub struct LinuxImage {
@@ -83,6 +86,61 @@ pub fn write_linux_iso(folder: &Path, image: &LinuxImage) -> Result<PathBuf> {
     tree.finish(Firmware::Bios, LINUX_MODULES)
 }
 
+/// How a boot loader starts a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// By the Multiboot Specification, version 1.
+    Multiboot,
+    /// By the Multiboot2 Specification.
+    Multiboot2,
+}
+
+/// A kernel to boot without Skerry.
+#[derive(Clone, Debug)]
+pub struct KernelImage {
+    /// How it is started.
+    pub protocol: Protocol,
+    /// Its file.
+    pub kernel: Vec<u8>,
+    /// Its command line.
+    pub cmdline: String,
+    /// Its one module.
+    pub module: String,
+}
+
+/// Makes `folder/skerry.iso` that starts a kernel with a module by BIOS instead.
+///
+/// # Errors
+/// As [`write_iso`].
+pub fn write_kernel_iso(folder: &Path, image: &KernelImage) -> Result<PathBuf> {
+    let (kernel, module, modules) = match image.protocol {
+        Protocol::Multiboot => ("multiboot", "module", MULTIBOOT_MODULES),
+        Protocol::Multiboot2 => ("multiboot2", "module2", MODULES),
+    };
+    let grub_cfg = format!(
+        "set timeout=0\nset default=0\nmenuentry kernel {{\n    \
+         {kernel} /boot/kernel {}\n    {module} /boot/module module\n}}\n",
+        quoted_words(&image.cmdline)
+    );
+    let tree = Tree::begin(folder, &grub_cfg)?;
+    for (name, bytes) in [
+        ("kernel", image.kernel.as_slice()),
+        ("module", image.module.as_bytes()),
+    ] {
+        fs::write(tree.boot.join(name), bytes).with_context(|| format!("write {name}"))?;
+    }
+    tree.finish(Firmware::Bios, modules)
+}
+
+/// The words of a command line, each in quotes: GRUB's script has its own mind about `*`.
+fn quoted_words(cmdline: &str) -> String {
+    let words = cmdline.split_whitespace();
+    let quoted: Vec<String> = words
+        .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
+        .collect();
+    quoted.join(" ")
+}
+
 /// An ISO's content on its way.
 struct Tree<'a> {
     folder: &'a Path,
@@ -124,4 +182,18 @@ fn grub_mkrescue(tree: &Path, iso: &Path, firmware: Firmware, modules: &str) -> 
     }
     command.arg("-o").arg(iso).arg(tree);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_a_command_line_reaches_the_kernel_as_it_is() {
+        assert_eq!(
+            quoted_words("ept_access* it's  -x;y"),
+            r"'ept_access*' 'it'\''s' '-x;y'"
+        );
+        assert_eq!(quoted_words(""), "");
+    }
 }

@@ -10,6 +10,7 @@ mod bundle;
 mod check;
 mod command;
 mod component;
+mod conform;
 mod count;
 mod doctor;
 mod engine;
@@ -67,6 +68,9 @@ enum Command {
     /// Measure on a real engine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Run test kernels that others wrote as guests, and report on each
+    #[command(after_help = conform::HELP)]
+    Conform(conform::ConformArgs),
     /// Judge everything that needs no guest: format, lints, docs, licences, house rules
     Check(check::Options),
     /// Write a bootable ISO, and the ELF file and bundle in it, into a folder
@@ -116,6 +120,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Conform(args) => conform::run(&args),
         Command::Check(options) => checks(&options),
         Command::Image(args) => produce::image(&args),
         Command::Build(args) => produce::build(&args),

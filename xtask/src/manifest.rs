@@ -100,6 +100,20 @@ pub fn single(vm: VmManifest, folder: &Path) -> Source {
     }
 }
 
+/// A manifest of VMs that nobody wrote down; their files are named by whole paths.
+pub fn of_vms(vms: Vec<VmManifest>) -> Source {
+    let places = vms.iter().map(|vm| Places::of_vm(&vm.name)).collect();
+    Source {
+        manifest: Manifest {
+            vms,
+            ..Manifest::default()
+        },
+        shown: "the VMs".to_string(),
+        places,
+        folder: PathBuf::new(),
+    }
+}
+
 impl Source {
     /// Takes the VM of this name out.
     pub fn remove(&mut self, vm: &str) {

@@ -65,6 +65,16 @@ pub fn logs() -> Result<PathBuf> {
     Ok(logs)
 }
 
+/// Where the consoles of test kernels go that did not pass.
+///
+/// # Errors
+/// The target folder cannot be written.
+pub fn consoles() -> Result<PathBuf> {
+    let consoles = target().join("conform-logs");
+    fs::create_dir_all(&consoles).with_context(|| format!("create {}", consoles.display()))?;
+    Ok(consoles)
+}
+
 /// What becomes of a run's folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum After {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use skerry_manifest::PortWrite;
 
+use crate::engine::native::NativeRecipe;
 use crate::failure::Failure;
 use crate::paths;
 
@@ -46,6 +47,15 @@ pub struct Recipe {
     /// Parts of the engine's own log that explain a failure.
     #[serde(default)]
     pub log_marks: Vec<String>,
+    /// How much longer than on hardware an image may take here.
+    #[serde(default = "one")]
+    pub patience: u64,
+    /// How an image runs straight on it, without Skerry.
+    pub native: Option<NativeRecipe>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// Whether a run must be the same every time.
@@ -123,6 +133,11 @@ impl Recipe {
                 Ok(())
             }
         }
+    }
+
+    /// The program that is the engine.
+    pub fn program(&self) -> &str {
+        &self.program
     }
 
     /// Whether it has a stub for gdb.

@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -30,6 +31,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 /// How often things without a file descriptor are looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// How often an engine that is about to end is asked whether it has.
+const SHORT: Duration = Duration::from_millis(10);
 
 /// How much of an engine's output is shown where its log tells nothing.
 const ENGINE_LINES: usize = 8;
@@ -43,12 +46,19 @@ pub enum Next {
     Over,
     /// An end at once, because of this.
     Stop(String),
+    /// More, after these keys were typed.
+    Type(&'static [u8]),
 }
 
 /// Who hears what comes off the serial line.
 pub trait Listener {
     /// Takes some bytes.
     fn hear(&mut self, bytes: &[u8]) -> Next;
+
+    /// Lets time pass: called many times a second, whether there are bytes or not.
+    fn tick(&mut self) -> Next {
+        Next::GoOn
+    }
 }
 
 /// Keeps what it hears, and shows nothing.
@@ -99,20 +109,38 @@ impl Boot<'_> {
     /// # Errors
     /// The engine cannot be started; a signal stopped us.
     pub fn run(&self, keyboard: Option<Keyboard>, listener: &mut dyn Listener) -> Result<Ending> {
+        self.run_to_status(keyboard, listener)
+            .map(|(ending, _)| ending)
+    }
+
+    /// The same, with the engine's own status if it ended by itself.
+    ///
+    /// # Errors
+    /// As [`Boot::run`].
+    pub fn run_to_status(
+        &self,
+        keyboard: Option<Keyboard>,
+        listener: &mut dyn Listener,
+    ) -> Result<(Ending, Option<ExitStatus>)> {
         let server = TcpListener::bind("127.0.0.1:0").context("open a port for COM1")?;
         let mut engine = self.start(server.local_addr()?.port())?;
         let begin = Instant::now();
         let Some(serial) = connect(&server, &mut engine)? else {
-            return Ok(Ending::Closed);
+            return Ok((Ending::Closed, engine.ended()?));
         };
         let deadline = self.limit.and_then(|limit| begin.checked_add(limit));
-        Wait {
+        let wait = Wait {
             serial,
             keyboard,
             deadline,
             over: false,
-        }
-        .run(listener)
+        };
+        let ending = wait.run(listener)?;
+        let status = match ending {
+            Ending::Closed => status(&mut engine)?,
+            Ending::SwitchedOff | Ending::Stopped(_) | Ending::TimeLimit => None,
+        };
+        Ok((ending, status))
     }
 
     fn start(&self, serial_port: u16) -> Result<Leashed> {
@@ -167,6 +195,19 @@ fn connect(server: &TcpListener, engine: &mut Leashed) -> Result<Option<TcpStrea
     Ok(None)
 }
 
+/// The status of an engine that has closed its serial line and is about to end.
+fn status(engine: &mut Leashed) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        let ended = engine.ended()?;
+        if ended.is_some() || Instant::now() >= deadline {
+            return Ok(ended);
+        }
+        signals::check()?;
+        thread::sleep(SHORT);
+    }
+}
+
 struct Wait {
     serial: TcpStream,
     keyboard: Option<Keyboard>,
@@ -181,12 +222,20 @@ impl Wait {
             if keys {
                 self.forward_keys()?;
             }
+            let mut wanted = vec![listener.tick()];
             if serial {
                 match self.hear(listener)? {
-                    Some(Next::GoOn) => {}
-                    Some(Next::Over) => self.expect_end(),
-                    Some(Next::Stop(why)) => return Ok(Ending::Stopped(why)),
+                    Some(next) => wanted.push(next),
                     None => return Ok(Ending::Closed),
+                }
+            }
+            for next in wanted {
+                match next {
+                    Next::GoOn => {}
+                    Next::Over => self.expect_end(),
+                    Next::Stop(why) => return Ok(Ending::Stopped(why)),
+                    // An engine that is going away takes no more keys.
+                    Next::Type(keys) => drop(self.serial.write_all(keys)),
                 }
             }
             if self

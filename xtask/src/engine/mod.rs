@@ -4,13 +4,14 @@
 //! (`recipe`). Called by `session` and `doctor`.
 
 mod bochs;
+pub mod native;
 mod qemu;
 mod tcg;
 
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::failure::Failure;
@@ -81,6 +82,17 @@ impl On {
 /// A recipe cannot be read.
 pub fn all() -> Result<Vec<Box<dyn Engine>>> {
     ORDER.into_iter().map(On::engine).collect()
+}
+
+/// The same engine once more, as it comes.
+///
+/// # Errors
+/// A recipe cannot be read.
+pub fn again(engine: &dyn Engine) -> Result<Box<dyn Engine>> {
+    let named = all()?
+        .into_iter()
+        .find(|other| other.name() == engine.name());
+    named.with_context(|| format!("no engine is called {}", engine.name()))
 }
 
 /// The one engine that `--on` asks for, or the first that can run here; its tools may still

@@ -55,6 +55,11 @@ impl Places {
         Self::new("--kernel".to_string(), keys.into())
     }
 
+    /// The places of a VM that nobody wrote down.
+    pub(super) fn of_vm(name: &str) -> Self {
+        Self::new(format!("vm \"{name}\""), BTreeMap::new())
+    }
+
     /// The place of a key.
     pub(super) fn of(&self, key: &str) -> &str {
         self.keys.get(key).unwrap_or(&self.vm)
