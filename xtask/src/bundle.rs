@@ -4,11 +4,12 @@
 //! how the machine is switched off. Called by `machine`.
 
 use anyhow::Result;
-use skerry_manifest::{Manifest, PortWrite, ROOT, write_bundle};
+use skerry_manifest::{Manifest, ROOT, write_bundle};
 
 use crate::failure::Failure;
 use crate::guests::Guests;
 use crate::manifest::Source;
+use crate::recipe::Recipe;
 
 /// The memory that a VM's VMM and what ring 0 has for it take at most, its heap being 1 MiB.
 const VMM_BYTES: u64 = 2 << 20;
@@ -22,18 +23,19 @@ pub struct Packed {
     pub guest_bytes: u64,
 }
 
-/// Packs a manifest with its files, for a machine that is switched off by `power_off`.
+/// Packs a manifest with its files, for the machine of this recipe.
 ///
 /// # Errors
 /// [`Failure::Input`] naming file, VM, key and value; a guest that cannot be fetched.
-pub fn pack(source: &Source, guests: &Guests, power_off: &[PortWrite]) -> Result<Packed> {
+pub fn pack(source: &Source, guests: &Guests, recipe: &Recipe) -> Result<Packed> {
     let files = source.files(&|name| guests.bytes(name))?;
     let members: Vec<(&str, &[u8])> = files
         .iter()
         .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
         .collect();
     let manifest = Manifest {
-        power_off: power_off.to_vec(),
+        power_off: recipe.power_off.clone(),
+        apic_fails: recipe.apic_fails,
         ..source.manifest.clone()
     };
     let built = components(&manifest, guests)?;

@@ -137,7 +137,7 @@ impl Machine {
             built: &self.built,
             install: self.install,
         };
-        bundle::pack(source, &guests, &self.engine.recipe().power_off)
+        bundle::pack(source, &guests, self.engine.recipe())
     }
 
     /// Boots `packed`, and waits for the end.

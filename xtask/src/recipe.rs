@@ -28,6 +28,9 @@ pub struct Recipe {
     arguments: Vec<String>,
     /// The writes that switch the machine off.
     pub power_off: Vec<PortWrite>,
+    /// Whether its CPU does wrong when it looks after guests' local APICs.
+    #[serde(default)]
+    pub apic_fails: bool,
     /// Whether two runs of one image are the same to the instruction.
     #[serde(default)]
     pub repeats: bool,

@@ -5,8 +5,9 @@ use crate::machine::Machine;
 use crate::object::component::Component;
 use crate::object::guest::Guest;
 use crate::object::memory::Memory;
+use crate::object::vcpu::Apic;
 use crate::object::{Ports, Target};
-use skerry_abi::{GuestRange, Refused, Rights};
+use skerry_abi::{GuestRange, Refused, Rights, layout};
 use skerry_words::{Hpa, PAGE_BYTES};
 
 /// The most ranges of a guest's memory.
@@ -79,7 +80,12 @@ impl Machine {
             _ => None,
         })?;
         let component = self.find_component(caller, 2, Rights::WRITE)?;
-        let vcpu = self.new_vcpu(guest, component)?;
+        let apic = match caller.argument(3) {
+            0 => Apic::Software,
+            layout::VCPU_APIC => Apic::Hardware,
+            _ => return Err(Refused::BadArgument),
+        };
+        let vcpu = self.new_vcpu(guest, component, apic)?;
         self.grant(caller, Target::Vcpu(vcpu), Rights::all())
     }
 

@@ -17,7 +17,7 @@ use crate::object::Target;
 use crate::object::component::{Component, Region};
 use crate::object::guest::Guest;
 use crate::object::memory::Memory;
-use crate::object::vcpu::Vcpu;
+use crate::object::vcpu::{Apic, Vcpu};
 use crate::virt::Backend;
 use crate::{cpu, mem, power};
 use alloc::vec::Vec;
@@ -235,6 +235,7 @@ impl Machine {
         &mut self,
         guest: Id<Guest>,
         component: Id<Component>,
+        apic: Apic,
     ) -> Result<Id<Vcpu>, Refused> {
         let index = self.next_vcpu_of(component, guest)?;
         let owner = self.components.get_mut(component).ok_or(Refused::Revoked)?;
@@ -245,10 +246,13 @@ impl Machine {
         let space = owner.space.as_mut().ok_or(Refused::Revoked)?;
         let number = component.index() as u64 * layout::MOST_VCPUS + index;
         let number = u16::try_from(number).map_err(|_| Refused::Exhausted)?;
-        vm.prepare_apic(&self.backend)?;
+        let apic_access = match apic {
+            Apic::Software => None,
+            Apic::Hardware => vm.apic_access(&self.backend)?,
+        };
         let hardware = self
             .backend
-            .new_vcpu(number, (vm.stage(), vm.apic_access()), space.cr3());
+            .new_vcpu(number, (vm.stage(), apic_access), space.cr3());
         let hardware = hardware.ok_or(Refused::Exhausted)?;
         let at = layout::STATE_PAGE + index * layout::VCPU_STRIDE;
         for (at, page) in (at..).step_by(PAGE_BYTES as usize).zip(hardware.pages()) {

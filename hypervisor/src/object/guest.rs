@@ -68,26 +68,21 @@ impl Guest {
         self.stage.as_ref().unwrap_or_else(|| gone())
     }
 
-    /// The page at `fee00000`, if there is one for the CPU to look after.
-    pub fn apic_access(&self) -> Option<Hpa> {
-        self.apic_access
-    }
-
-    /// Gives the guest a page at `fee00000`, if its CPUs can look after their local APICs there
-    /// and it is no RAM. The page itself is never the APIC: a vCPU whose APIC is elsewhere finds
-    /// memory of its own VM's there.
+    /// The guest's page at `fee00000`, if its CPUs can look after their local APICs there and it
+    /// is no RAM. The page itself is never the APIC: a vCPU whose APIC is elsewhere finds memory of
+    /// its own VM's there.
     ///
     /// # Errors
     /// No frame is left.
-    pub fn prepare_apic(&mut self, backend: &Backend) -> Result<(), Refused> {
+    pub fn apic_access(&mut self, backend: &Backend) -> Result<Option<Hpa>, Refused> {
         const APIC: Gpa = Gpa(0xfee0_0000);
         let is_ready = self.apic_access.is_some() || !backend.virtualizes_apic();
         if is_ready || self.range_of(APIC).is_some() {
-            return Ok(());
+            return Ok(self.apic_access);
         }
         self.back_small(APIC).map_err(|_| Refused::Exhausted)?;
         self.apic_access = self.stage().translate(APIC).map(|mapping| mapping.hpa);
-        Ok(())
+        Ok(self.apic_access)
     }
 
     #[inline(always)]
@@ -159,7 +154,6 @@ impl Guest {
         true
     }
 
-    #[inline(always)]
     fn back_small(&mut self, start: Gpa) -> Result<(), NotBacked> {
         let frame = mem::allocate().ok_or(NotBacked::OutOfMemory)?;
         mem::bytes::zero_frame(frame);

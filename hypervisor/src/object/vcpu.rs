@@ -9,6 +9,15 @@ use skerry_rights::Id;
 use super::meter::Meter;
 use skerry_words::{ExitWords, Tsc, VmExit};
 
+/// Who looks after a vCPU's local APIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Apic {
+    /// Its VMM alone.
+    Software,
+    /// The CPU, where it can and the VMM lets it.
+    Hardware,
+}
+
 /// One virtual CPU of a guest.
 pub struct Vcpu {
     /// The hardware's part.

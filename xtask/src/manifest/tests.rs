@@ -95,6 +95,7 @@ on_exit = "restart"
 max_restarts = 7
 page_size = "4K"
 mmio_uart = true
+apic = "hardware"
 test_devices = true
 rtc = 2000-01-01T00:00:01
 background = true
@@ -115,6 +116,7 @@ monitor = "saboteur"
         max_restarts: 7,
         page_size: PageSize::Size4K,
         mmio_uart: true,
+        apic: skerry_manifest::ApicBy::Hardware,
         test_devices: true,
         rtc_unix_seconds: 946_684_801,
         background: true,

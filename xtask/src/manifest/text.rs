@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
-use skerry_manifest::{ImageKind, ModuleManifest, OnExit, PageSize, VmManifest};
+use skerry_manifest::{ApicBy, ImageKind, ModuleManifest, OnExit, PageSize, VmManifest};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
@@ -38,6 +38,8 @@ struct VmText {
     page_size: PageSize,
     #[serde(default)]
     mmio_uart: bool,
+    #[serde(default)]
+    apic: ApicBy,
     #[serde(default)]
     test_devices: bool,
     rtc: Option<Clock>,
@@ -79,6 +81,7 @@ impl VmText {
             max_restarts: self.max_restarts.unwrap_or(defaults.max_restarts),
             page_size: self.page_size,
             mmio_uart: self.mmio_uart,
+            apic: self.apic,
             test_devices: self.test_devices,
             rtc_unix_seconds: self.rtc.map_or(defaults.rtc_unix_seconds, |clock| clock.0),
             background: self.background,

@@ -88,7 +88,7 @@ fn expect_late(component: Handle, how: &str, tally: &mut Tally) {
     let Some(guest) = tally.expect_done("GuestCreate", "", guest) else {
         return;
     };
-    let vcpu = calls::vcpu_create(own::MACHINE, guest, component);
+    let vcpu = calls::vcpu_create(own::MACHINE, guest, component, 0);
     tally.expect("VcpuCreate", how, vcpu.map(Handle::word), &late);
     tally.expect_done("ObjectEnd", "of the guest", calls::object_end(guest));
 }
@@ -105,7 +105,7 @@ fn foreign_vcpu(objects: &Objects, tally: &mut Tally) {
 
 fn one_vcpu(objects: &Objects, tally: &mut Tally) {
     let guest = objects.of(ObjectKind::Guest);
-    let second = calls::vcpu_create(own::MACHINE, guest, objects.runner());
+    let second = calls::vcpu_create(own::MACHINE, guest, objects.runner(), 0);
     let how = "for a component that has one";
     tally.expect(
         "VcpuCreate",

@@ -141,7 +141,7 @@ fn running() -> Result<(Handle, Handle, Handle), Refused> {
     let component = calls::component_create(own::MACHINE, 100)?;
     let [start, end] = desk::GUEST_WORDS;
     let guest = calls::guest_create(own::MACHINE, &[GuestRange { start, end }], 4096)?;
-    let vcpu = calls::vcpu_create(own::MACHINE, guest, component)?;
+    let vcpu = calls::vcpu_create(own::MACHINE, guest, component, 0)?;
     Ok((guest, vcpu, component))
 }
 

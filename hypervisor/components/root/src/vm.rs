@@ -16,17 +16,19 @@ use crate::tally::Tally;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VM_PAGE, vmm_bits};
-use skerry_abi::{GuestRange, Refused, Rights, VcpuRecord, own};
+use skerry_abi::layout::{CONSOLE_PAGE, FILES, START_PAGE, VCPU_APIC, VM_PAGE, vmm_bits};
+use skerry_abi::{GuestRange, MachineRecord, Refused, Rights, VcpuRecord, own};
 use skerry_component::{calls, pages};
 use skerry_load::layout::backed;
 use skerry_load::rom_bytes;
-use skerry_manifest::VmManifest;
 use skerry_manifest::report::VmReport;
+use skerry_manifest::{ApicBy, VmManifest};
 use skerry_pages::VmPage;
 use skerry_verdict::StopReason;
 use skerry_words::PAGE_BYTES;
 
+/// [`MachineRecord`]'s abilities: the CPU can look after local APICs.
+const APIC: u32 = 1 << 2;
 const READ_WRITE: Rights = Rights::READ.union(Rights::WRITE);
 
 /// One VM.
@@ -56,6 +58,8 @@ struct Kept {
     signal: Object,
     /// Where we fill the data of its VMM.
     window: u64,
+    /// What its vCPUs are made with.
+    vcpu_flags: u64,
 }
 
 /// A file as memory.
@@ -179,7 +183,8 @@ impl Vm {
         let component = instance.component.handle();
         let mut vcpus = Vec::new();
         for _ in 0..self.manifest.vcpus {
-            let vcpu = calls::vcpu_create(own::MACHINE, guest.handle(), component);
+            let guest = guest.handle();
+            let vcpu = calls::vcpu_create(own::MACHINE, guest, component, self.kept.vcpu_flags);
             vcpus.push(Object::new(vcpu?));
         }
         let signal = (self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE);
@@ -254,6 +259,17 @@ impl Vm {
     }
 }
 
+/// What the CPU does for the VM's guest, of what it can: it looks after local APICs only where
+/// that is wanted.
+fn abilities(manifest: &VmManifest, ground: &Ground) -> u32 {
+    let apic = match manifest.apic {
+        ApicBy::Auto if ground.bundle.manifest.apic_fails => 0,
+        ApicBy::Auto | ApicBy::Hardware => APIC,
+        ApicBy::Software => 0,
+    };
+    ground.machine.abilities & (!APIC | apic)
+}
+
 /// What all vCPUs of one VM have used.
 fn used(vcpus: &[Object]) -> VcpuRecord {
     let records = vcpus
@@ -287,7 +303,11 @@ impl Kept {
         let places: Vec<Place> = files.iter().map(|file| file.place).collect();
         let (start_page, start_at) = page_of_ours(ground)?;
         let files_told = Files::of(manifest, &places);
-        let page = start::page(manifest, index, &ground.machine, files_told);
+        let machine = MachineRecord {
+            abilities: abilities(manifest, ground),
+            ..ground.machine
+        };
+        let page = start::page(manifest, index, &machine, files_told);
         pages::scratch_write_start_page(start_at, &page);
         let (told_page, told_at) = page_of_ours(ground)?;
         let told: &VmPage = pages::shared_at(told_at);
@@ -301,6 +321,10 @@ impl Kept {
             rom_bytes: rom_bytes(kernel, manifest.kind),
             signal: console.signal_of(index)?,
             window,
+            vcpu_flags: match machine.abilities & APIC {
+                0 => 0,
+                _ => VCPU_APIC,
+            },
         })
     }
 

@@ -79,10 +79,13 @@ pub enum Call {
     /// VM's memory: RAM at these guest-physical ranges, given on first touch, zeroed. Gives a
     /// handle with all rights.
     GuestCreate = 41,
-    /// `(h: machine WRITE, h: guest WRITE, h: component WRITE)` makes a vCPU of the guest for the
+    /// `(h: machine WRITE, h: guest WRITE, h: component WRITE, flags)` makes a vCPU of the guest for
+    /// the
     /// component: maps its two pages there, from [`crate::layout::STATE_PAGE`] on, and the guest's
     /// RAM from [`crate::layout::GUEST_WINDOW`] on. Before the component's start, at most
-    /// [`crate::layout::MOST_VCPUS`], all of one guest. Gives a handle with all rights.
+    /// [`crate::layout::MOST_VCPUS`], all of one guest. Flag 0: its local APIC may be looked after by
+    /// the CPU, where it can; then the guest has a page at `fee00000` of its own, if that is no RAM.
+    /// Other flags are refused. Gives a handle with all rights.
     VcpuCreate = 42,
     /// `(h: vcpu READ, pointer)` fills a [`crate::VcpuRecord`]. Gives 0.
     VcpuRead = 43,

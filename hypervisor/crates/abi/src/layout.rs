@@ -36,6 +36,8 @@ pub const STATE_PAGE: u64 = 0x3010_0000;
 pub const APIC_PAGE: u64 = STATE_PAGE.wrapping_add(0x1000);
 /// The distance between two vCPUs' pages.
 pub const VCPU_STRIDE: u64 = 0x2000;
+/// Flag 0 of [`crate::Call::VcpuCreate`].
+pub const VCPU_APIC: u64 = 1 << 0;
 /// How many vCPUs a component runs at most.
 pub const MOST_VCPUS: u64 = 16;
 /// A VMM's `VmPage`, which `root` reads.

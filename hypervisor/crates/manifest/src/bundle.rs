@@ -16,7 +16,7 @@ use skerry_newc::{self as newc, Member};
 use crate::{CheckError, Manifest, VmManifest};
 
 /// The version of the manifest's encoding. Any change to the types changes it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The name of the archive's first member.
 pub const MANIFEST_NAME: &str = "manifest";
 /// What the names of components start with.

@@ -35,7 +35,8 @@ pub use check::{
 pub use skerry_newc::Member;
 pub use skerry_pages::MOST_MODULES;
 pub use vm::{
-    CONSOLE, ImageKind, Manifest, ModuleManifest, OnExit, PageSize, PortWrite, ROOT, VmManifest,
+    ApicBy, CONSOLE, ImageKind, Manifest, ModuleManifest, OnExit, PageSize, PortWrite, ROOT,
+    VmManifest,
 };
 #[cfg(any(test, feature = "std"))]
 pub use write::{WriteError, write_bundle};

@@ -17,6 +17,9 @@ pub const CONSOLE: &str = "console";
 pub struct Manifest {
     /// The writes that switch this machine off, in order. Empty: the CPU is halted.
     pub power_off: Vec<PortWrite>,
+    /// Whether this machine's CPU does wrong when it looks after local APICs, so that VMs that do
+    /// not insist do without.
+    pub apic_fails: bool,
     /// The VM whose console has the keyboard at first; `None`: the first VM.
     pub attach: Option<String>,
     /// The component that runs in the place of `root`, for a test of ring 0; `None`: none does.
@@ -63,6 +66,8 @@ pub struct VmManifest {
     pub max_restarts: u32,
     /// The largest page the second stage may map its memory with.
     pub page_size: PageSize,
+    /// Who looks after its local APICs.
+    pub apic: ApicBy,
     /// Whether it also has a UART in memory, for guests without port I/O.
     pub mmio_uart: bool,
     /// Whether it also has the devices that test kernels want.
@@ -113,6 +118,7 @@ impl VmManifest {
             on_exit: OnExit::default(),
             max_restarts: Self::DEFAULT_MAX_RESTARTS,
             page_size: PageSize::default(),
+            apic: ApicBy::default(),
             mmio_uart: false,
             test_devices: false,
             rtc_unix_seconds: Self::DEFAULT_RTC_UNIX_SECONDS,
@@ -178,6 +184,19 @@ pub enum ImageKind {
     Multiboot2,
     /// Firmware: bytes that end at 4 GiB, entered in real mode at their reset vector.
     Rom,
+}
+
+/// Who looks after a VM's local APICs while its vCPUs run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApicBy {
+    /// The CPU, where it can and is not known to fail.
+    #[default]
+    Auto,
+    /// The VMM: each access exits.
+    Software,
+    /// The CPU, wherever it can.
+    Hardware,
 }
 
 /// What happens when a VM ends.

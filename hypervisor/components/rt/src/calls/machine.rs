@@ -111,8 +111,13 @@ pub fn guest_create(
 ///
 /// # Errors
 /// As [`Call::VcpuCreate`] says.
-pub fn vcpu_create(machine: Handle, guest: Handle, component: Handle) -> Result<Handle, Refused> {
-    let arguments = [machine.word(), guest.word(), component.word()];
+pub fn vcpu_create(
+    machine: Handle,
+    guest: Handle,
+    component: Handle,
+    flags: u64,
+) -> Result<Handle, Refused> {
+    let arguments = [machine.word(), guest.word(), component.word(), flags];
     make(Call::VcpuCreate, arguments)
 }
 
