@@ -9,7 +9,7 @@ use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Ipi, Trigger, route};
 use skerry_verdict::{Registers, Resume};
 use skerry_words::{
-    ApicMode, ApicPage, Event, EventKind, EventWord, GuestState, StateGroups, Tsc, Vector,
+    ApicMode, ApicPage, Event, EventKind, EventWord, GuestState, Shadow, StateGroups, Tsc, Vector,
 };
 
 use crate::Vmm;
@@ -41,6 +41,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.deliver(state, now);
         self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
         self.refresh_deadline();
+        if state.nmi_window != 0 && !state.shadow.contains(Shadow::NMI) {
+            // The CPU may have no window for what is blocked no longer than an instruction.
+            self.deadline = Tsc(0);
+        }
         let resume = self.turn(now);
         state.deadline = self.deadline;
         resume

@@ -3,7 +3,7 @@
 //! Owns the order of an entry: changed state, event, window, timer, VMRUN; and of an exit:
 //! code, decode, the groups it needs. Rooms: `insn` the instructions, `setup` switching on
 //! and constant fields, `vmcb` state groups, `enter` the assembly, `bitmap` ports and MSRs,
-//! `asid` who owns which TLB tag.
+//! `asid` who owns which TLB tag, `nmi` the account of NMIs.
 //!
 //! There is no preemption timer: the host's local APIC interrupts at the limit. An
 //! interrupt that ends a run is not acknowledged by the exit; it is served here, before the
@@ -13,6 +13,7 @@ mod asid;
 pub mod bitmap;
 mod enter;
 mod insn;
+mod nmi;
 pub mod setup;
 mod vmcb;
 
@@ -21,12 +22,15 @@ use super::state_page::StatePage;
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use asid::Asid;
+use nmi::Nmi;
 use setup::Svm;
 use skerry_manual::svm::caps::Features;
 use skerry_manual::svm::field::{tlb_control, virtual_interrupt};
 use skerry_manual::svm::{self, CleanBits, Intercepts3, VmcbRead, checks, event, field};
 use skerry_second_stage::{Npt, SecondStage};
-use skerry_words::{Event, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit};
+use skerry_words::{
+    Event, EventKind, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit,
+};
 use vmcb::Vmcb;
 
 /// The virtual interrupt while nobody waits for a window.
@@ -55,7 +59,8 @@ pub struct Vcpu {
     clean_after: CleanBits,
     asid: Asid,
     chores: Chores,
-    window: u32,
+    windows: u64,
+    nmi: Nmi,
     reports_left: u8,
 }
 
@@ -93,7 +98,8 @@ impl Vcpu {
             clean_after: vmcb::clean_after(svm.capabilities.features),
             asid,
             chores: Chores::FLUSH,
-            window: 0,
+            windows: 0,
+            nmi: Nmi::Free,
             reports_left: REPORTS,
         };
         // SAFETY: the VMCB is new, and never runs before `reset`.
@@ -113,6 +119,7 @@ impl Vcpu {
         ];
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { self.vmcb.write_all(&values) };
+        self.nmi.forget(&mut self.vmcb);
         self.chores = Chores::FLUSH;
     }
 
@@ -165,7 +172,7 @@ impl Vcpu {
         if self.state.inject.is_some() {
             self.inject();
         }
-        if self.state.interrupt_window != self.window {
+        if both(self.state.interrupt_window, self.state.nmi_window) != self.windows {
             self.ask_for_window();
         }
         if !self.chores.is_empty() {
@@ -220,16 +227,26 @@ impl Vcpu {
     /// Hands the pending event to the CPU, in the form its mode allows.
     fn inject(&mut self) {
         let word = core::mem::take(&mut self.state.inject);
+        if word
+            .decode()
+            .is_some_and(|event| event.kind == EventKind::Nmi)
+        {
+            self.nmi.begin(&mut self.vmcb);
+        }
         let event = event::injection(word, self.vmcb.view().read(field::CR0));
         // SAFETY: the CPU checks the event on entry and refuses what does not fit.
         unsafe { self.vmcb.write(field::EVENT_INJECTION, event) };
         self.chores |= Chores::INJECT;
     }
 
-    /// A window for NMIs is not asked for by any VMM: nothing injects them.
+    /// For NMIs there is no window but the end of the last one's service: see `nmi`.
     fn ask_for_window(&mut self) {
-        self.window = self.state.interrupt_window;
-        let wanted = self.window != 0;
+        let wanted = self.state.interrupt_window != 0;
+        // Kept as not asked for: it is good for one entry.
+        self.windows = both(self.state.interrupt_window, 0);
+        if self.state.nmi_window != 0 {
+            self.nmi.ask_for_window(&mut self.vmcb);
+        }
         let others = self.vmcb.view().read(field::INTERCEPT_3)
             & !u64::from(Intercepts3::VIRTUAL_INTERRUPT.bits());
         let window = if wanted {
@@ -287,6 +304,10 @@ impl Vcpu {
         let state = &mut *self.state;
         vmcb.fill(state, svm::groups(&exit, features));
         state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);
+        let exit = match self.nmi {
+            Nmi::Free => exit,
+            _ => self.nmi.after_exit(exit, state, &mut self.vmcb),
+        };
         if !is_instruction(&exit) || is_extended_state_query(&exit, state) {
             self.after_rare(&exit);
         }
@@ -331,6 +352,12 @@ impl Vcpu {
             log::error!("  {failure}");
         }
     }
+}
+
+/// Two neighbouring words of the page as one, so that one look tells whether either changed.
+#[inline(always)]
+fn both(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Whether the answer depends on XCR0, of which CPUs without the XSETBV intercept do not tell.

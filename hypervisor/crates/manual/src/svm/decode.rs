@@ -38,6 +38,8 @@ pub fn decode(code: u64, features: Features, vmcb: &impl VmcbRead) -> VmExit {
         0x64 => VmExit::InterruptWindow,
         0x6f => VmExit::Undefined(Undefined::Rdpmc),
         0x72 => VmExit::Cpuid,
+        // IRET, which ends the service of an NMI: asked for while one is served.
+        0x74 => VmExit::NmiWindow,
         // INVD, WBINVD and WBNOINVD.
         0x76 | 0x89 => VmExit::CacheFlush,
         0x77 => VmExit::Pause,

@@ -28,6 +28,7 @@ intercepts! {
         5 CR0_SELECTIVE "Writes to CR0 that change more than TS and MP."
         15 RDPMC "RDPMC."
         18 CPUID "CPUID."
+        20 IRET "IRET, before it is carried out."
         22 INVD "INVD."
         23 PAUSE "PAUSE, or a loop of it."
         24 HLT "HLT."
