@@ -65,6 +65,7 @@ mod tests {
                 zero_bytes: 99,
             }],
             entry: Box::new(GuestState::at_reset()),
+            firmware: skerry_load::Firmware::None,
         }
     }
 

@@ -14,6 +14,7 @@ use core::mem::replace;
 use skerry_abi::{Handle, Refused, VERSION, layout, own};
 use skerry_component::pages::{self, ApicFrame, StatePage};
 use skerry_component::{GuestWindow, calls, clock, component, cpuid};
+use skerry_load::Firmware;
 use skerry_pages::{StartPage, VmPage};
 use skerry_verdict::{MonitorEnd, StopReason};
 use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
@@ -43,7 +44,8 @@ fn run() -> ! {
     let mut window = GuestWindow::new(start::backed(start, pages::files));
     permit(vcpus, &vmm);
     match load_guest(start, &mut window, &mut ring0.state) {
-        Ok(()) => {}
+        Ok(Firmware::None) => {}
+        Ok(Firmware::Bios) => vmm.as_bios_leaves_it(clock::now()),
         Err(error) => {
             say_all(pages::vm_page(), &error);
             end(StopReason::Image);
@@ -76,7 +78,7 @@ fn load_guest(
     start: &'static StartPage,
     window: &mut GuestWindow,
     state: &mut StatePage,
-) -> Result<(), Failure> {
+) -> Result<Firmware, Failure> {
     let modules = start::modules(start, pages::files);
     let request = start::request(start, &modules, pages::files);
     let plan = skerry_load::plan(&request).map_err(Failure::Load)?;
@@ -85,7 +87,7 @@ fn load_guest(
     };
     load::apply(&plan, window, alive).map_err(Failure::Memory)?;
     **state = (*plan.entry).clone();
-    Ok(())
+    Ok(plan.firmware)
 }
 
 /// Why the guest cannot be started.

@@ -23,6 +23,7 @@ extern crate alloc;
 
 mod acpi;
 mod address_fields;
+mod bios;
 mod bytes;
 mod elf_image;
 mod entry;
@@ -42,7 +43,7 @@ mod start_info;
 mod texts;
 
 pub use error::{LoadError, Part};
-pub use plan::{LoadPlan, Piece};
+pub use plan::{Firmware, LoadPlan, Piece};
 pub use skerry_manifest::{ImageKind, MOST_MODULES};
 
 use alloc::vec::Vec;

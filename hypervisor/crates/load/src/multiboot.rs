@@ -13,10 +13,11 @@ use skerry_verdict::Registers;
 use skerry_words::Gpr;
 
 use crate::address_fields::AddressFields;
+use crate::bios;
 use crate::bytes::{first4, u32_at};
 use crate::modules;
 use crate::multiboot_info::{place_structure, structure};
-use crate::plan::{Builder, LoadPlan};
+use crate::plan::{Builder, Firmware, LoadPlan};
 use crate::{LoadError, Request, elf_image, entry};
 
 /// In what part of the file the header must be.
@@ -52,7 +53,11 @@ pub(crate) fn plan<'a>(
     let mut state = entry::protected_mode(eip);
     state.set(Gpr::Rax, LOADER_MAGIC);
     state.set(Gpr::Rbx, at.0);
-    Ok(builder.finish(state))
+    bios::place(&mut builder);
+    Ok(LoadPlan {
+        firmware: Firmware::Bios,
+        ..builder.finish(state)
+    })
 }
 
 /// The header, and where in the file it is.

@@ -12,11 +12,12 @@ use skerry_verdict::Registers;
 use skerry_words::Gpr;
 
 use crate::address_fields::AddressFields;
+use crate::bios;
 use crate::bytes::{first4, u16_at, u32_at};
 use crate::multiboot::inside;
 use crate::multiboot_info::place_structure;
 use crate::multiboot2_info::{Handed, tags};
-use crate::plan::{Builder, LoadPlan};
+use crate::plan::{Builder, Firmware, LoadPlan};
 use crate::{LoadError, Request, Rsdp, elf_image, entry, modules};
 
 /// In what part of the file the header must be.
@@ -62,7 +63,11 @@ pub(crate) fn plan<'a>(
     let mut state = entry::protected_mode(eip);
     state.set(Gpr::Rax, LOADER_MAGIC);
     state.set(Gpr::Rbx, at.0);
-    Ok(builder.finish(state))
+    bios::place(&mut builder);
+    Ok(LoadPlan {
+        firmware: Firmware::Bios,
+        ..builder.finish(state)
+    })
 }
 
 /// Where the first header for this architecture with a right checksum is, and its bytes.

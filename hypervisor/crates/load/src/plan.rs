@@ -30,6 +30,19 @@ pub struct LoadPlan<'a> {
     pub pieces: Vec<Piece<'a>>,
     /// The vCPU's state at its first instruction.
     pub entry: Box<GuestState>,
+    /// What has run before it, to judge by the devices.
+    pub firmware: Firmware,
+}
+
+/// How the devices are when an image is entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Firmware {
+    /// As after power-on.
+    #[default]
+    None,
+    /// As a BIOS leaves them: the 8259 pair at vectors 8h and 70h, the timer at 18.2 Hz and not
+    /// masked.
+    Bios,
 }
 
 /// A plan in the making.
@@ -191,6 +204,7 @@ impl<'a> Builder<'a> {
         LoadPlan {
             pieces: self.pieces,
             entry,
+            firmware: Firmware::None,
         }
     }
 

@@ -6,11 +6,11 @@
 use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
-use skerry_devices::{Platform, PlatformConfig};
+use skerry_devices::{Effect, Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
+    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit, Width,
 };
 
 use crate::control::{self, ControlRules, permitted_cr4};
@@ -122,6 +122,35 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
     }
 
+    /// Programs the platform as a BIOS does before it starts a boot loader: the 8259 pair at
+    /// vectors 8h and 70h with only the timer and the cascade open, the timer at 18.2 Hz
+    /// `[IBM PC AT Technical Reference, "BIOS Listing"]`.
+    pub fn as_bios_leaves_it(&mut self, now: Tsc) {
+        const WRITES: [(u16, u8); 13] = [
+            (0x20, 0x11),
+            (0x21, 0x08),
+            (0x21, 0x04),
+            (0x21, 0x01),
+            (0xa0, 0x11),
+            (0xa1, 0x70),
+            (0xa1, 0x02),
+            (0xa1, 0x01),
+            (0x43, 0x36),
+            (0x40, 0),
+            (0x40, 0),
+            (0x21, 0xfa),
+            (0xa1, 0xff),
+        ];
+        for (port, value) in WRITES {
+            let value = u32::from(value);
+            let effect = self
+                .platform
+                .port_write(Port(port), Width::Byte, value, now);
+            debug_assert_eq!(effect, Effect::None);
+        }
+        self.attention = true;
+    }
+
     /// The CR4 bits the guest may change; ring 0 lets those through without an exit.
     #[must_use]
     pub fn permitted_cr4(&self) -> u64 {
@@ -154,8 +183,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// Between exits, where the guest may have moved on from what `state` says of it: if something
     /// waits for it, it is delivered after the next exit, which shall come at once.
     pub fn await_exit(&mut self, state: &mut GuestState) {
-        self.attention |= self.platform.has_messages();
-        if self.attention || self.platform.interrupt_pending() {
+        if self.platform.has_messages() || self.platform.interrupt_pending() {
+            self.attention = true;
             state.deadline = Tsc(0);
         }
     }

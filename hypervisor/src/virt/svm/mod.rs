@@ -99,7 +99,7 @@ impl Vcpu {
             asid,
             chores: Chores::FLUSH,
             windows: 0,
-            nmi: Nmi::Free,
+            nmi: Nmi::NONE,
             reports_left: REPORTS,
         };
         // SAFETY: the VMCB is new, and never runs before `reset`.
@@ -296,18 +296,17 @@ impl Vcpu {
 
     #[inline(always)]
     fn take_exit(&mut self) -> VmExit {
+        if !self.nmi.blocks.is_empty() {
+            self.nmi.after_exit(&mut self.vmcb);
+        }
         let vmcb = self.vmcb.view();
         let features = self.features;
         let exit = svm::decode(vmcb.read(field::EXIT_CODE), features, &vmcb);
         #[cfg(feature = "record")]
         super::record::svm(&exit, features, &vmcb);
         let state = &mut *self.state;
-        vmcb.fill(state, svm::groups(&exit, features));
+        vmcb.fill(state, svm::groups(&exit, features), self.nmi.blocks);
         state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);
-        let exit = match self.nmi {
-            Nmi::Free => exit,
-            _ => self.nmi.after_exit(exit, state, &mut self.vmcb),
-        };
         if !is_instruction(&exit) || is_extended_state_query(&exit, state) {
             self.after_rare(&exit);
         }

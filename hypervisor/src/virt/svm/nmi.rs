@@ -8,15 +8,26 @@
 
 use super::vmcb::Vmcb;
 use skerry_manual::svm::{Intercepts3, VmcbRead, field};
-use skerry_words::{GuestState, Shadow, Vector, VmExit};
+use skerry_words::Shadow;
 
 const TRAP_FLAG: u64 = 1 << 8;
+/// The exit codes of IRET and of a debug exception.
+const IRET: u64 = 0x74;
+const DEBUG: u64 = 0x41;
+
+/// The account of one vCPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Nmi {
+    last: Last,
+    /// What blocks events besides what the CPU says; something unless the next NMI may come.
+    pub blocks: Shadow,
+}
 
 /// Where a vCPU is with its last NMI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Nmi {
-    /// The next one may come.
-    Free,
+enum Last {
+    /// It is served.
+    Over,
     /// It is being served.
     Served,
     /// The IRET at this address ends its service.
@@ -26,66 +37,75 @@ pub enum Nmi {
 }
 
 impl Nmi {
-    /// An NMI is injected.
+    /// There has been none.
+    pub const NONE: Self = Self {
+        last: Last::Over,
+        blocks: Shadow::empty(),
+    };
+
+    /// One is injected.
     #[cold]
     pub fn begin(&mut self, vmcb: &mut Vmcb) {
-        *self = Self::Served;
+        self.last = Last::Served;
+        self.blocks = Shadow::NMI;
         watch_iret(vmcb, Intercepts3::IRET);
     }
 
     /// Forgets about it, at a reset.
     pub fn forget(&mut self, vmcb: &mut Vmcb) {
-        *self = Self::Free;
+        *self = Self::NONE;
         watch_iret(vmcb, Intercepts3::empty());
     }
 
     /// The VMM wants an exit as soon as the next one may come.
     pub fn ask_for_window(&mut self, vmcb: &mut Vmcb) {
-        if let Self::Leaving(iret) = *self {
-            *self = Self::Stepping(iret, vmcb.view().read(field::DR6));
+        if let Last::Leaving(iret) = self.last {
+            self.last = Last::Stepping(iret, vmcb.view().read(field::DR6));
             set_trap_flag(vmcb, TRAP_FLAG);
         }
     }
 
-    /// After an exit: says in `state` what blocks events beside what the CPU says, and gives the
-    /// exit as the VMM is to see it.
+    /// After an exit that has not been looked at, while one is being served.
     #[cold]
-    pub fn after_exit(&mut self, exit: VmExit, state: &mut GuestState, vmcb: &mut Vmcb) -> VmExit {
-        match *self {
-            Self::Free => {}
-            Self::Served if matches!(exit, VmExit::NmiWindow) => {
-                *self = Self::Leaving(state.rip);
+    #[inline(never)]
+    pub fn after_exit(&mut self, vmcb: &mut Vmcb) {
+        let (code, rip) = (
+            vmcb.view().read(field::EXIT_CODE),
+            vmcb.view().read(field::RIP),
+        );
+        match self.last {
+            Last::Served if code == IRET => {
                 watch_iret(vmcb, Intercepts3::empty());
-                state.shadow |= Shadow::MOV_SS;
+                self.leave(rip);
             }
-            Self::Served => state.shadow |= Shadow::NMI,
-            Self::Leaving(iret) if iret == state.rip => state.shadow |= Shadow::MOV_SS,
-            Self::Stepping(iret, _) if iret == state.rip => {
-                *self = Self::Leaving(iret);
+            Last::Stepping(iret, _) if iret == rip => {
                 set_trap_flag(vmcb, 0);
-                state.rflags &= !TRAP_FLAG;
-                state.shadow |= Shadow::MOV_SS;
+                self.leave(iret);
             }
-            Self::Leaving(_) => *self = Self::Free,
-            Self::Stepping(_, dr6) => {
-                *self = Self::Free;
-                return stepped(exit, dr6, vmcb);
+            Last::Leaving(iret) if iret == rip => {}
+            Last::Served => {}
+            Last::Stepping(_, dr6) => {
+                *self = Self::NONE;
+                if code == DEBUG {
+                    unstep(vmcb, dr6);
+                }
             }
+            Last::Leaving(_) | Last::Over => *self = Self::NONE,
         }
-        exit
+    }
+
+    fn leave(&mut self, iret: u64) {
+        self.last = Last::Leaving(iret);
+        self.blocks = Shadow::MOV_SS;
     }
 }
 
-/// The IRET is done: the trap behind it is nobody's but ours.
-fn stepped(exit: VmExit, dr6: u64, vmcb: &mut Vmcb) -> VmExit {
-    match exit {
-        VmExit::Exception(event) if event.vector == Vector(1) => {
-            // SAFETY: the guest's own register, as it was.
-            unsafe { vmcb.write(field::DR6, dr6) };
-            VmExit::NmiWindow
-        }
-        other => other,
-    }
+/// The IRET is done, and the trap behind it is nobody's but ours: it was a window.
+fn unstep(vmcb: &mut Vmcb, dr6: u64) {
+    // SAFETY: the guest's own register, as it was.
+    unsafe { vmcb.write(field::DR6, dr6) };
+    // SAFETY: what the CPU has written there is read by nobody but us.
+    unsafe { vmcb.write(field::EXIT_CODE, IRET) };
 }
 
 fn set_trap_flag(vmcb: &mut Vmcb, flag: u64) {

@@ -238,12 +238,12 @@ impl View {
 
     /// Reads the groups an exit needs into the page and says so in `valid`.
     #[inline(always)]
-    pub fn fill(self, state: &mut GuestState, groups: StateGroups) {
+    pub fn fill(self, state: &mut GuestState, groups: StateGroups, blocks: Shadow) {
         state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
         state.rip = self.read(field::RIP);
         state.rflags = self.read(field::RFLAGS);
         let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
-        state.shadow = Shadow::from_bits_retain(shadowed as u32);
+        state.shadow = Shadow::from_bits_retain(shadowed as u32 | blocks.bits());
         state.valid = groups;
         if groups != StateGroups::INSTRUCTION {
             self.fill_more(state, groups);
