@@ -78,7 +78,7 @@ pub(super) fn compare(native: Side, guest: Side) -> Comparison {
         (Outcome::Pass | Outcome::Skip, _) => Parity::Lost,
         (_, Outcome::Skip) => Parity::Same,
         // The slower side told of fewer checks before its time was up.
-        (_, Outcome::Timeout) if !told_of => Parity::Engines,
+        (Outcome::Timeout, Outcome::Timeout) if !told_of => Parity::Engines,
         (_, _) if !lost.is_empty() => Parity::Lost,
         (_, _) => Parity::Engines,
     };
@@ -233,7 +233,11 @@ mod tests {
             compared(native.clone(), ("FAIL: a\n", End::Limit)).parity,
             Parity::Lost
         );
-        // But one that broke did.
+        // But one that hangs where the engine goes on did, and one that broke.
+        assert_eq!(
+            compared(("PASS: a\nFAIL: b\n", End::Value(1)), ("", End::Limit)).parity,
+            Parity::Lost
+        );
         assert_eq!(
             compared(native, ("PASS: a\n", End::TripleFault)).parity,
             Parity::Lost
