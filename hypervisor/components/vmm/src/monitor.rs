@@ -114,6 +114,8 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
             self.answer(&VmExit::Hypercall)
         } else if let Some(access) = words.memory_access() {
             self.answer(&VmExit::Memory(access))
+        } else if words.is(ExitKind::Wrmsr) {
+            self.answer(&VmExit::Wrmsr)
         } else {
             self.answer_other(words)
         }

@@ -10,7 +10,7 @@ use skerry_devices::{Effect, Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit, Width,
+    ApicPage, CrAccess, EventWord, Gpa, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit, Width,
 };
 
 use crate::control::{self, ControlRules, permitted_cr4};
@@ -86,6 +86,8 @@ pub struct Vmm<P> {
     pub(crate) deadline: Tsc,
     pub(crate) apic_deadline: Tsc,
     pub(crate) turn_ends: Tsc,
+    /// Where the current vCPU's local APIC is, if it is in memory; else no page.
+    pub(crate) apic_page: Gpa,
     pub(crate) turn_tsc: u64,
     pub(crate) interrupts: u64,
     permitted_cr4: u64,
@@ -110,6 +112,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             deadline: Tsc::NEVER,
             apic_deadline: Tsc::NEVER,
             turn_ends: Tsc::NEVER,
+            apic_page: crate::apic::NOWHERE,
             turn_tsc: Self::turn_tsc(config.platform.tsc_hz),
             permitted_cr4: permitted_cr4(&config.cpuid),
             config,
@@ -321,7 +324,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         now: Tsc,
     ) -> Resume {
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-        bus.cpu = Some(self.cpus.current_mut());
+        bus.apic = Some((&mut self.cpus, self.apic_page));
         let answer = bus.memory(&mut self.emulator, access, state, memory);
         let (end, action) = (bus.end, bus.action);
         self.after_platform();
@@ -459,9 +462,18 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 
     fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        if msr::arms_timer(state, self.cpus.current_mut(), now) {
+            // The deadline may now be too early, which costs an exit, but not too late.
+            let due = self.cpus.current().apic.deadline();
+            self.apic_deadline = self.apic_deadline.min(due);
+            self.deadline = self.deadline.min(due);
+            self.attention |= due <= now;
+            return Resume::Enter;
+        }
         match msr::write(state, self.cpus.current_mut(), now) {
             Ok(action) => {
                 self.act(action, now);
+                self.find_apic();
                 Resume::Enter
             }
             Err(fault) => self.msr_answered(Err(fault), state),

@@ -85,17 +85,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// When the VMM wants to be asked though the guest does nothing: the earliest of all timers.
     pub(crate) fn refresh_deadline(&mut self) {
-        let apics = self.cpus.iter().map(|cpu| cpu.apic.deadline());
-        self.apic_deadline = apics.min().unwrap_or(Tsc::NEVER);
+        self.apic_deadline = self.cpus.deadline();
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
     }
 
     /// Lets all timers run up to `now`.
     pub(crate) fn expire(&mut self, now: Tsc) {
         self.platform.expire(now);
-        for cpu in self.cpus.iter_mut() {
-            cpu.apic.expire(now);
-        }
+        self.cpus.expire(now);
         self.attention = true;
     }
 
@@ -106,8 +103,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             self.tell_of_page(state);
         }
         let external = self.external_for(self.cpus.index());
-        if self.cpus.current().is_runnable(external) {
-            self.cpus.current_mut().activity = Activity::Running;
+        let cpu = self.cpus.current_mut();
+        if cpu.activity != Activity::Running && cpu.is_runnable(external) {
+            cpu.activity = Activity::Running;
         }
         match self.next(external) {
             Next::Nothing => {}

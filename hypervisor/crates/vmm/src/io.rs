@@ -3,7 +3,7 @@
 //! The bus as the instruction emulator sees it, and the two answers that use it. What a
 //! device wants from outside (a console byte, a reset, an end) is collected here.
 
-use crate::cpu::Cpu;
+use crate::smp::Cpus;
 use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::Action;
@@ -25,8 +25,8 @@ pub(crate) struct Bus<'a, P> {
     pub(crate) console: &'a mut Vec<u8>,
     pub(crate) now: Tsc,
     pub(crate) end: Option<Resume>,
-    /// Whose local APIC is on the bus, for accesses to memory.
-    pub(crate) cpu: Option<&'a mut Cpu<P>>,
+    /// For accesses to memory: the vCPU whose local APIC is on the bus, and at which page.
+    pub(crate) apic: Option<(&'a mut Cpus<P>, Gpa)>,
     /// What that local APIC wants done.
     pub(crate) action: Option<Action>,
 }
@@ -40,7 +40,7 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
             console,
             now,
             end: None,
-            cpu: None,
+            apic: None,
             action: None,
         }
     }
@@ -165,18 +165,20 @@ impl<P: DerefMut<Target = ApicPage>> PortTarget for Bus<'_, P> {
 
 impl<P: DerefMut<Target = ApicPage>> MmioTarget for Bus<'_, P> {
     fn read(&mut self, at: Gpa, width: Width) -> u64 {
-        if let Some(cpu) = &mut self.cpu
-            && let Some(offset) = cpu.apic_offset(at)
+        if let Some((cpus, page)) = &mut self.apic
+            && at.page_start() == *page
         {
-            return cpu.apic_read(offset, width, self.now);
+            let offset = at.page_offset() as u16;
+            return cpus.current_mut().apic_read(offset, width, self.now);
         }
         self.platform.memory_read(at, width, self.now)
     }
 
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
-        if let Some(cpu) = &mut self.cpu
-            && let Some(offset) = cpu.apic_offset(at)
+        if let Some((cpus, page)) = &mut self.apic
+            && at.page_start() == *page
         {
+            let (cpu, offset) = (cpus.current_mut(), at.page_offset() as u16);
             self.action = Some(cpu.apic_write(offset, width, value, self.now));
             return;
         }
