@@ -298,7 +298,8 @@ impl Row {
 fn row(share: &Share, case: &Case, run: Run) -> Result<Row> {
     let Run { heard, end } = run;
     let place = share.place.name();
-    let verdict = judge(&heard.account, &end);
+    let last_line = heard.console.last_line().unwrap_or_default();
+    let verdict = judge(&heard.account, &end).or_in_words(last_line);
     let keep = verdict.outcome != verdict::Outcome::Pass;
     let log = keep
         .then(|| keep_console(&place, &case.name, &heard.console.text()))
@@ -312,7 +313,7 @@ fn row(share: &Share, case: &Case, run: Run) -> Result<Row> {
         comparison: None,
         standing: Standing::Unmarked,
         wants: case.wants.clone(),
-        last_line: heard.console.last_line().unwrap_or_default().into(),
+        last_line: last_line.into(),
         log,
         took: heard.used,
         is_reference: false,

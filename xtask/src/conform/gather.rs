@@ -145,8 +145,10 @@ impl<'a> Search<'a> {
         for entry in entries {
             self.entry(folder, entry);
         }
-        let other = |path: &PathBuf| !named.iter().any(|file| same_stem(file, path));
-        for path in files.iter().filter(|path| other(path)) {
+        let other = |path: &&PathBuf| {
+            !named.iter().any(|file| same_stem(file, path)) && !has_listed_form(path, &named)
+        };
+        for path in files.iter().filter(other) {
             if suspect::is_worth_reading(path) && self.may_be_image(path) {
                 self.lone(path);
             }
@@ -287,6 +289,15 @@ fn sorted_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// A folder with a list of tests has the same kernel in more than one form.
 fn same_stem(file: &str, path: &Path) -> bool {
     Path::new(file).file_stem() == path.file_stem()
+}
+
+/// Whether the file's kernel is beside it in the form that the list's images have.
+fn has_listed_form(path: &Path, named: &[String]) -> bool {
+    let mut forms = named.iter().filter_map(|file| Path::new(file).extension());
+    forms.any(|form| {
+        let other = path.with_extension(form);
+        other != path && other.is_file()
+    })
 }
 
 fn file_name(path: &Path) -> String {

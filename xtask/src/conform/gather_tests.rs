@@ -42,7 +42,7 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     write("unittests.cfg", CFG.as_bytes());
-    for name in ["b.flat", "b.elf", "a.flat"] {
+    for name in ["b.flat", "b.elf", "a.flat", "a.elf"] {
         write(name, &elf(4096));
     }
     write("notes.txt", b"nothing to run");
@@ -81,6 +81,14 @@ fn a_folder_has_the_tests_of_its_list_and_the_images_that_are_not_in_it() {
     );
     assert_eq!((two.arguments.as_str(), two.wants.len()), ("x y", 1));
     assert_eq!(found.cases[1].memory_bytes, MEMORY_BYTES);
+}
+
+#[test]
+fn without_a_list_every_form_of_a_kernel_is_an_image() {
+    let folder = folder();
+    fs::remove_file(folder.path().join("unittests.cfg")).unwrap();
+    let found = search(&Choice::default(), &[folder.path()]);
+    assert_eq!(names(&found), ["a.elf", "a.flat", "b.elf", "b.flat"]);
 }
 
 #[test]

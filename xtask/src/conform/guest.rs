@@ -1,7 +1,8 @@
 //! Images as guests: many VMs in one boot of the hypervisor.
 //!
 //! Owns the making of batches, and what happens when a boot breaks: the images that had not
-//! ended are run again, each alone, and the break is reported in any case. Called by `work`.
+//! ended are run again, each alone, and the break is reported in any case. So is an image that
+//! ran out of time while its neighbours had the CPU. Called by `work`.
 
 use std::time::Duration;
 
@@ -57,42 +58,55 @@ pub(super) fn batches(cases: &[Case], most: usize, bytes: u64) -> Vec<Vec<usize>
 /// # Errors
 /// The engine cannot be started, a signal stopped us.
 pub(super) fn run(machine: &Machine, cases: &[&Case]) -> Result<Boots> {
-    let (mut images, why) = boot(machine, cases)?;
+    let booted = boot(machine, cases)?;
     let mut boots = Boots::default();
-    let Some(why) = why else {
-        boots.runs = images.into_iter().map(Run::of).collect();
-        return Ok(boots);
-    };
-    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-    boots.broken.push(format!("{}: {why}", names.join(", ")));
-    for (case, heard) in cases.iter().zip(images.drain(..)) {
-        if heard.end.is_some() {
-            boots.runs.push(Run::of(heard));
-        } else if cases.len() == 1 {
-            let end = End::Broke(why.clone());
-            boots.runs.push(Run { heard, end });
-        } else {
-            say::note(&format!("{} again, alone: {why}", case.name));
-            let alone = run(machine, &[case])?;
-            boots.runs.extend(alone.runs);
-            boots.broken.extend(alone.broken);
+    if let Some(why) = &booted.broken {
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        boots.broken.push(format!("{}: {why}", names.join(", ")));
+    }
+    let crowded = cases.len() > 1;
+    for (case, (heard, cpu)) in cases.iter().zip(booted.images) {
+        let again = match (&booted.broken, &heard.end) {
+            (Some(why), None) => Some(why.clone()),
+            (_, Some(End::Limit)) if heard.was_starved(cpu) => {
+                Some("the others had the CPU".to_string())
+            }
+            _ => None,
+        };
+        match again {
+            Some(why) if crowded => {
+                say::note(&format!("{} again, alone: {why}", case.name));
+                let alone = run(machine, &[case])?;
+                boots.runs.extend(alone.runs);
+                boots.broken.extend(alone.broken);
+            }
+            _ => boots.runs.push(Run::of(heard, booted.broken.as_deref())),
         }
     }
     Ok(boots)
 }
 
 impl Run {
-    fn of(heard: Heard) -> Self {
+    /// What an image's run was, in a boot that broke for this reason if it did.
+    fn of(heard: Heard, broken: Option<&str>) -> Self {
+        let unknown = || broken.unwrap_or("the hypervisor did not say how it ended");
         let end = heard.end.clone();
         Self {
+            end: end.unwrap_or_else(|| End::Broke(unknown().into())),
             heard,
-            end: end.unwrap_or_else(|| End::Broke("the hypervisor did not say how".into())),
         }
     }
 }
 
-/// One boot: what was heard of each image, and why the boot as a whole did not go well.
-fn boot(machine: &Machine, cases: &[&Case]) -> Result<(Vec<Heard>, Option<String>)> {
+/// What came of one boot.
+struct Booted {
+    /// What was heard of each image, and the CPU time it really had, where that was told.
+    images: Vec<(Heard, Option<Duration>)>,
+    /// Why the boot as a whole did not go well, if it did not.
+    broken: Option<String>,
+}
+
+fn boot(machine: &Machine, cases: &[&Case]) -> Result<Booted> {
     let recipe = machine.engine.recipe();
     let limit = |case: &Case| Duration::from_secs(case.limit_s.saturating_mul(recipe.patience));
     let named = (1..)
@@ -104,9 +118,31 @@ fn boot(machine: &Machine, cases: &[&Case]) -> Result<(Vec<Heard>, Option<String
     let mut watch = Watch::new(heard.collect());
     let ended = machine.boot(&packed, None, None, &mut watch)?;
     watch.finish();
-    let why = why_broken(&ended, &watch);
-    let images = watch.images.into_iter().map(|(_, heard)| heard).collect();
-    Ok((images, why))
+    Ok(Booted {
+        broken: why_broken(&ended, &watch),
+        images: with_cpu_time(watch),
+    })
+}
+
+/// Every image with its part of the boot's time, by the ticks that the hypervisor counted.
+fn with_cpu_time(watch: Watch) -> Vec<(Heard, Option<Duration>)> {
+    let Watch {
+        transcript, images, ..
+    } = watch;
+    let ticks = |name: &str| {
+        let report = transcript.report_on(name)?;
+        Some(report.guest_tsc.saturating_add(report.host_tsc))
+    };
+    let all: u64 = images.iter().filter_map(|(name, _)| ticks(name)).sum();
+    let time: Duration = images.iter().map(|(_, heard)| heard.used).sum();
+    let part = |ticks: u64| time.mul_f64(ticks as f64 / all.max(1) as f64);
+    images
+        .into_iter()
+        .map(|(name, heard)| {
+            let cpu = ticks(&name).map(part);
+            (heard, cpu)
+        })
+        .collect()
 }
 
 fn vm_name(number: u32) -> String {
@@ -130,6 +166,35 @@ fn why_broken(ended: &Ended, watch: &Watch) -> Option<String> {
 mod tests {
     use super::super::case::tests::case;
     use super::*;
+    use skerry_manifest::report::VmReport;
+
+    #[test]
+    fn the_boots_time_is_divided_by_the_ticks_that_were_counted() {
+        let second = Duration::from_secs(1);
+        let heard = |used: u32| {
+            let mut heard = Heard::new(10 * second);
+            heard.used = used * second;
+            heard
+        };
+        let mut watch = Watch::new(vec![
+            ("v1".into(), heard(10)),
+            ("v2".into(), heard(10)),
+            ("v3".into(), heard(0)),
+        ]);
+        for (name, guest_tsc) in [("v1", 100), ("v2", 2900)] {
+            watch.transcript.vms.push(VmReport {
+                name: name.into(),
+                guest_tsc,
+                host_tsc: 1000,
+                ..VmReport::default()
+            });
+        }
+        let cpu: Vec<Option<Duration>> = with_cpu_time(watch).into_iter().map(|i| i.1).collect();
+        assert_eq!(cpu[1].unwrap().as_millis(), 15_600);
+        assert_eq!(cpu[2], None);
+        assert!(heard(10).was_starved(cpu[0]));
+        assert!(!heard(10).was_starved(cpu[1]) && !heard(10).was_starved(None));
+    }
 
     #[test]
     fn a_batch_is_full_by_number_or_by_memory() {

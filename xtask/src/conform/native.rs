@@ -13,8 +13,8 @@ use super::end::End;
 use super::guest::Run;
 use super::watch::{Alone, Heard};
 use crate::bundle::Packed;
+use crate::engine::Engine;
 use crate::engine::native::{Native, NativeImage, NativeRecipe, Start};
-use crate::engine::{self, Engine};
 use crate::image::{KernelImage, Protocol};
 use crate::paths::{self, After};
 use crate::session::Boot;
@@ -46,8 +46,9 @@ pub(super) fn run(engine: &dyn Engine, case: &Case, after: After) -> Result<Run>
         name: name.into(),
         vcpus: case.vcpus,
         memory_mib: case.memory_bytes.div_ceil(1 << 20),
+        test_devices: case.test_devices,
     };
-    boot(&Native::new(engine::again(engine)?, image)?, limit, after)
+    boot(&Native::new(engine, image)?, limit, after)
 }
 
 fn boot(native: &Native, limit: Duration, after: After) -> Result<Run> {
@@ -63,7 +64,8 @@ fn boot(native: &Native, limit: Duration, after: After) -> Result<Run> {
         folder: folder.path(),
         limit: None,
     };
-    let mut alone = Alone::new(Heard::new(limit));
+    let mut follow = native.follow(folder.path());
+    let mut alone = Alone::new(Heard::new(limit), || follow.tells_value());
     let (ending, status) = boot.run_to_status(None, &mut alone)?;
     alone.finish();
     let ran_out = alone.image.end.clone();

@@ -22,6 +22,9 @@ use super::sotest::Sotest;
 /// The exit values that mean that nothing was asked: half of automake's 77, and 77 itself.
 const SKIPPED: [u32; 2] = [38, 77];
 
+/// Why an image that gives no reason was skipped.
+const NOTHING: &str = "nothing asked";
+
 /// What an image comes to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -80,6 +83,17 @@ impl Verdict {
             outcome,
             why: why.into(),
         }
+    }
+}
+
+impl Verdict {
+    /// The same; an image that asked nothing without a reason has its last line for one.
+    pub(super) fn or_in_words(self, last_line: &str) -> Self {
+        let says = !last_line.is_empty() && !last_line.starts_with("SUMMARY: ");
+        if self.why != NOTHING || !says {
+            return self;
+        }
+        Self::new(self.outcome, last_line)
     }
 }
 
@@ -203,7 +217,7 @@ fn skipped(account: &Account) -> String {
     let mut skips = account.marked(Mark::Skip);
     match (skips.next(), skips.next()) {
         (Some(only), None) if !only.name.is_empty() => only.name.clone(),
-        (None, _) => "nothing asked".into(),
+        (None, _) => NOTHING.into(),
         _ => format!("{} checks skipped", account.count(Mark::Skip)),
     }
 }

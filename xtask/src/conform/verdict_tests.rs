@@ -132,3 +132,12 @@ fn sotest_without_its_end_is_judged_by_the_machines_end_and_never_passes() {
         assert_eq!(outcome(&unended, end.clone()), Outcome::Fail, "{end}");
     }
 }
+
+#[test]
+fn an_image_that_skips_without_a_reason_is_taken_by_its_last_line() {
+    let skip = || judge(&account(""), &End::Value(38));
+    assert_eq!(skip().or_in_words("no SVM here").why, "no SVM here");
+    assert_eq!(skip().or_in_words("SUMMARY: 0 tests").why, "nothing asked");
+    let reason = judge(&account("SKIP: no PMU\n"), &End::Value(38));
+    assert_eq!(reason.or_in_words("bye").why, "no PMU");
+}

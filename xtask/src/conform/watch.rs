@@ -56,6 +56,11 @@ impl Heard {
         }
     }
 
+    /// Whether it had less than half of its time, if that is known to be `cpu`.
+    pub(super) fn was_starved(&self, cpu: Option<Duration>) -> bool {
+        cpu.is_some_and(|cpu| cpu.saturating_mul(2) < self.limit)
+    }
+
     fn line(&mut self, text: &str) {
         self.account.line(text);
         self.console.push(text);
@@ -230,22 +235,39 @@ impl Listener for Watch {
 }
 
 /// One image straight on an engine: all bytes are its own.
-pub(super) struct Alone {
+pub(super) struct Alone<'a> {
     /// The image.
     pub(super) image: Heard,
     /// How many bytes came.
     pub(super) bytes: usize,
+    /// Whether it has told its exit value since the last time it was asked.
+    told_value: Box<dyn FnMut() -> bool + 'a>,
+    /// When it told its exit value.
+    value_at: Option<Instant>,
     splitter: Splitter,
     last: Instant,
 }
 
-impl Alone {
-    pub(super) fn new(image: Heard) -> Self {
+impl<'a> Alone<'a> {
+    pub(super) fn new(image: Heard, told_value: impl FnMut() -> bool + 'a) -> Self {
         Self {
             image,
             bytes: 0,
+            told_value: Box::new(told_value),
+            value_at: None,
             splitter: Splitter::default(),
             last: Instant::now(),
+        }
+    }
+
+    /// A machine without a device at the exit port goes on: it gets a moment to end by itself.
+    fn is_past_its_value(&mut self, now: Instant) -> bool {
+        match self.value_at {
+            Some(at) => now.duration_since(at) > AFTER_LAST_WORD,
+            None => {
+                self.value_at = (self.told_value)().then_some(now);
+                false
+            }
         }
     }
 
@@ -256,7 +278,7 @@ impl Alone {
     }
 }
 
-impl Listener for Alone {
+impl Listener for Alone<'_> {
     fn hear(&mut self, bytes: &[u8]) -> Next {
         self.bytes = self.bytes.saturating_add(bytes.len());
         let image = &mut self.image;
@@ -268,6 +290,9 @@ impl Listener for Alone {
         let now = Instant::now();
         let time = now.duration_since(std::mem::replace(&mut self.last, now));
         self.image.charge(time, time);
+        if self.is_past_its_value(now) {
+            return Next::Stop("it told its exit value".into());
+        }
         match &self.image.end {
             Some(end) => Next::Stop(end.to_string()),
             None => Next::GoOn,

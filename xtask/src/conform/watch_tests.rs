@@ -88,13 +88,21 @@ fn an_image_that_runs_on_after_its_last_word_is_dismissed_early() {
 
 #[test]
 fn an_image_alone_owns_every_line_and_all_the_time() {
-    let mut alone = Alone::new(Heard::new(Duration::ZERO));
+    let mut alone = Alone::new(Heard::new(Duration::ZERO), || false);
     assert_eq!(alone.hear(b"[v1] x\nPASS: a\nPASS: b"), Next::GoOn);
     alone.finish();
     assert_eq!(alone.image.account.checks.len(), 2);
     assert_eq!(alone.bytes, 22);
     assert!(matches!(alone.tick(), Next::Stop(_)));
     assert_eq!(alone.image.end, Some(End::Limit));
+}
+
+#[test]
+fn a_machine_that_goes_on_after_the_exit_value_gets_a_moment_and_no_more() {
+    let mut alone = Alone::new(Heard::new(900 * SECOND), || true);
+    let now = Instant::now();
+    let past = [0, 1, 2, 3].map(|second| alone.is_past_its_value(now + second * SECOND));
+    assert_eq!(past, [false, false, false, true]);
 }
 
 #[test]

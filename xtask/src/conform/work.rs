@@ -182,7 +182,8 @@ fn tell(share: &Share, cases: &[&Case], task: &Task, done: &Done, all: usize) {
         let Some(run) = done.runs.get(&(task.share, *index)) else {
             continue;
         };
-        let verdict = judge(&run.heard.account, &run.end);
+        let last_line = run.heard.console.last_line().unwrap_or_default();
+        let verdict = judge(&run.heard.account, &run.end).or_in_words(last_line);
         say::note(&format!(
             "{} on {}: {}: {} ({count} of {all} done)",
             case.name,

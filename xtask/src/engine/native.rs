@@ -4,8 +4,9 @@
 //! it tells the image's end: by its own status, or in its log. Which of the ways an image can
 //! be started is the caller's to know. Called by `conform`.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -33,6 +34,9 @@ pub struct NativeRecipe {
     /// More of them for firmware of one's own.
     #[serde(default)]
     firmware: Vec<String>,
+    /// More of them for images that want test devices.
+    #[serde(default)]
+    test_devices: Vec<String>,
     /// The firmware where an image is none.
     #[serde(default)]
     usual_firmware: String,
@@ -81,11 +85,15 @@ pub struct NativeImage {
     pub vcpus: u32,
     /// Its memory.
     pub memory_mib: u64,
+    /// Whether it wants the devices that test kernels want.
+    pub test_devices: bool,
 }
 
 /// An engine with an image in Skerry's place.
 pub struct Native {
-    engine: Box<dyn Engine>,
+    name: &'static str,
+    needs: &'static [Need],
+    whole: Recipe,
     recipe: NativeRecipe,
     image: NativeImage,
 }
@@ -95,17 +103,30 @@ impl Native {
     ///
     /// # Errors
     /// Its recipe says nothing about that.
-    pub fn new(engine: Box<dyn Engine>, image: NativeImage) -> Result<Self> {
-        let section = engine.recipe().native.clone();
-        let recipe = section.ok_or_else(|| {
+    pub fn new(engine: &dyn Engine, image: NativeImage) -> Result<Self> {
+        let whole = engine.recipe().clone();
+        let recipe = whole.native.clone().ok_or_else(|| {
             let why = format!("{}: its recipe has no section [native]", engine.name());
             Failure::Missing(why)
         })?;
         Ok(Self {
-            engine,
+            name: engine.name(),
+            needs: engine.needs(),
+            whole,
             recipe,
             image,
         })
+    }
+
+    /// Follows the log of a run in `folder` for the image's exit value: some images go on
+    /// after it, where no device ends the machine.
+    pub fn follow(&self, folder: &Path) -> Follow {
+        let value = self.recipe.value.as_deref();
+        Follow {
+            log: folder.join(&self.recipe.log),
+            value: value.and_then(|pattern| Regex::new(pattern).ok()),
+            read_bytes: 0,
+        }
     }
 
     /// How the image ended; `heard` is how many bytes came from it.
@@ -140,7 +161,10 @@ impl Native {
             Start::Iso(_) => self.recipe.iso.clone(),
             Start::Firmware(_) => self.recipe.firmware.clone(),
         };
-        [self.recipe.arguments.clone(), more].concat()
+        let wanted = self.image.test_devices.then_some(&self.recipe.test_devices);
+        let parts = [&self.recipe.arguments, &more];
+        let parts = parts.into_iter().chain(wanted);
+        parts.flatten().cloned().collect()
     }
 
     /// Writes the image to where the recipe's arguments say it is.
@@ -175,19 +199,19 @@ impl Native {
 
 impl Engine for Native {
     fn name(&self) -> &'static str {
-        self.engine.name()
+        self.name
     }
 
     fn recipe(&self) -> &Recipe {
-        self.engine.recipe()
+        &self.whole
     }
 
     fn recipe_mut(&mut self) -> &mut Recipe {
-        self.engine.recipe_mut()
+        &mut self.whole
     }
 
     fn needs(&self) -> &'static [Need] {
-        self.engine.needs()
+        self.needs
     }
 
     fn command(&self, filling: &Filling) -> Result<Command> {
@@ -199,9 +223,44 @@ impl Engine for Native {
         }
         let arguments = self.arguments();
         let filled = arguments.iter().map(|word| self.fill(word, filling));
-        let mut command = Command::new(self.engine.recipe().program());
+        let mut command = Command::new(self.whole.program());
         command.current_dir(filling.folder).args(filled);
         Ok(command)
+    }
+}
+
+/// An engine's log, looked at while it grows.
+pub struct Follow {
+    log: PathBuf,
+    value: Option<Regex>,
+    /// How much of it needs no second look.
+    read_bytes: u64,
+}
+
+impl Follow {
+    /// Whether the log, since the last look, tells of an exit value.
+    pub fn tells_value(&mut self) -> bool {
+        let Some(value) = &self.value else {
+            return false;
+        };
+        let Ok(mut log) = File::open(&self.log) else {
+            return false;
+        };
+        let mut new = Vec::new();
+        let read = log
+            .seek(SeekFrom::Start(self.read_bytes))
+            .and_then(|_| log.read_to_end(&mut new));
+        if read.is_err() {
+            return false;
+        }
+        // The last line may be half written.
+        let whole = new
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        self.read_bytes = self.read_bytes.saturating_add(whole as u64);
+        let lines = new.get(..whole).unwrap_or_default();
+        value.is_match(&String::from_utf8_lossy(lines))
     }
 }
 
@@ -227,7 +286,7 @@ impl NativeRecipe {
 
     fn end(&self, ending: &Ending, told: &Told) -> End {
         match ending {
-            Ending::Stopped(_) | Ending::SwitchedOff => End::Dismissed,
+            Ending::Stopped(_) | Ending::SwitchedOff => self.value(told).unwrap_or(End::Dismissed),
             Ending::TimeLimit if self.resets(told) > 1 => End::Reset,
             Ending::TimeLimit => End::Limit,
             Ending::Closed => self.own_end(told),

@@ -65,6 +65,37 @@ fn bochs_log_has_the_exit_value() {
 }
 
 #[test]
+fn an_exit_value_is_seen_in_a_growing_log_once_its_line_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut follow = Follow {
+        log: log.clone(),
+        value: Regex::new("00f4 = ([0-9a-f]+)").ok(),
+        read_bytes: 0,
+    };
+    assert!(!follow.tells_value());
+    let mut written = String::new();
+    for (more, tells) in [
+        ("unmapped: write to 00f4 = 0", false),
+        ("0000001\n", true),
+        ("other\n", false),
+    ] {
+        written += more;
+        fs::write(&log, &written).unwrap();
+        assert_eq!(follow.tells_value(), tells, "{written}");
+    }
+}
+
+#[test]
+fn an_image_that_goes_on_after_its_exit_value_ended_with_it() {
+    let log = "unmapped: 32-bit write to 00f4 = 00000001\n";
+    let stopped = Ending::Stopped("enough".into());
+    let end = |log| recipe("bochs").end(&stopped, &told(1, log, 9));
+    assert_eq!(end(log), End::Value(1));
+    assert_eq!(end(""), End::Dismissed);
+}
+
+#[test]
 fn a_machine_that_starts_over_and_over_has_been_reset() {
     let mark = recipe("bochs").reset.unwrap();
     let log = |times: usize| format!("{mark}\n").repeat(times);
@@ -84,10 +115,11 @@ fn an_image_is_started_with_what_it_was_given() {
         name: "vmexit.flat".into(),
         vcpus: 3,
         memory_mib: 128,
+        test_devices: true,
     };
     let mut engines = super::super::all().unwrap().into_iter();
     let tcg = engines.find(|engine| engine.name() == "qemu-tcg").unwrap();
-    let native = Native::new(tcg, image).unwrap();
+    let native = Native::new(tcg.as_ref(), image).unwrap();
     let filling = Filling {
         folder: folder.path(),
         hypervisor: Path::new(""),
@@ -101,6 +133,7 @@ fn an_image_is_started_with_what_it_was_given() {
         "-append 'cpuid {vcpus}'",
         "-smp 3",
         "-m 128M",
+        "-device pc-testdev",
         "tcp:127.0.0.1:4711",
     ] {
         assert!(command.contains(part), "{part} is missing in {command}");

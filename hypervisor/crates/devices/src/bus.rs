@@ -32,6 +32,11 @@ const FW_CFG_DATA: u16 = 0x511;
 const SCRATCH: u16 = 0xe0;
 const SCRATCH_LAST: u16 = 0xe3;
 const FLUSH: u16 = 0xe4;
+/// The same four bytes once more.
+const SCRATCH_AGAIN: u16 = 0xe8;
+const SCRATCH_AGAIN_LAST: u16 = 0xeb;
+/// The debug console, in VMs without the test device, which has the same port.
+const DEBUG_CONSOLE: u16 = 0xe9;
 const TEST_LINES: u16 = 0x2000;
 const TEST_LINES_LAST: u16 = 0x2017;
 /// What a read of port E9h gives where it is a console, as Bochs and QEMU have it.
@@ -130,11 +135,11 @@ impl Platform {
             0x80 | 0x84..=0x86 | 0x88 | 0x8c..=0x8e => self.chipset.post(port),
             0x92 => self.chipset.read92(),
             0xcf9 => self.chipset.read_cf9(),
-            0xe9 => DEBUG_CONSOLE_PRESENT,
+            DEBUG_CONSOLE if self.test_device.is_none() => DEBUG_CONSOLE_PRESENT,
             DEBUG_EXIT => 0,
             FW_CFG_DATA => self.fw_cfg.read(),
             PM_BLOCK..=PM_BLOCK_LAST => self.read_pm(port & 0xf, now),
-            SCRATCH..=SCRATCH_LAST => self.read_scratch(port),
+            SCRATCH..=SCRATCH_LAST | SCRATCH_AGAIN..=SCRATCH_AGAIN_LAST => self.read_scratch(port),
             // Configuration data: the bus is there, and no device on it answers. The FPU's
             // two ports are write-only.
             0xcfc..=0xcff | 0xf0 | 0xf1 => 0xff,
@@ -168,9 +173,9 @@ impl Platform {
             0x80 | 0x84..=0x86 | 0x88 | 0x8c..=0x8e => self.chipset.set_post(port, value),
             0x92 => return reset_effect(self.chipset.write92(value)),
             0xcf9 => return reset_effect(self.chipset.write_cf9(value)),
-            0xe9 => return Effect::Console(value),
+            DEBUG_CONSOLE if self.test_device.is_none() => return Effect::Console(value),
             PM_BLOCK..=PM_BLOCK_LAST => return self.write_pm(port & 0xf, value),
-            SCRATCH..=FLUSH | TEST_LINES..=TEST_LINES_LAST => {
+            SCRATCH..=FLUSH | SCRATCH_AGAIN..=SCRATCH_AGAIN_LAST | TEST_LINES..=TEST_LINES_LAST => {
                 self.write_test_device(port, value.into(), now);
             }
             DEBUG_EXIT => return Effect::DebugExit(u32::from(value)),
@@ -257,7 +262,9 @@ impl Platform {
             return self.count_absent();
         };
         match port {
-            SCRATCH..=SCRATCH_LAST => device.set_scratch(port, value as u8),
+            SCRATCH..=SCRATCH_LAST | SCRATCH_AGAIN..=SCRATCH_AGAIN_LAST => {
+                device.set_scratch(port, value as u8);
+            }
             FLUSH => {}
             _ => {
                 let pin = Pin(port.wrapping_sub(TEST_LINES) as u8);

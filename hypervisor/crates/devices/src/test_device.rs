@@ -1,7 +1,7 @@
 //! Scratch registers and scratch memory for test kernels.
 //!
-//! Owns what ports E0h to E3h and the 64 KiB at FF000000h hold, bytes that any access of any
-//! width finds as it left them. Does not own the lines that ports 2000h to 2017h move, nor
+//! Owns what ports E0h to E3h, which are E8h to EBh too, and the 64 KiB at FF000000h hold, bytes
+//! that any access of any width finds as it left them. Does not own the lines that ports 2000h to 2017h move, nor
 //! port E4h, which takes anything (test kernels elsewhere have a page unmapped by it): they
 //! are wires of `bus.rs`. The layout is that of QEMU's device for the same kernels
 //! `[QEMU 7.2, hw/misc/pc-testdev.c]`. Only in VMs that ask for it.

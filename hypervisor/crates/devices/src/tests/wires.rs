@@ -189,6 +189,18 @@ fn the_test_memory_is_on_the_bus() {
 }
 
 #[test]
+fn the_scratch_ports_have_a_second_address_which_is_no_console_then() {
+    let mut guest = bench();
+    let now = guest.now;
+    let effect = guest
+        .platform
+        .port_write(Port(0xe9), Width::Byte, 0x41, now);
+    assert_eq!(effect, Effect::None);
+    assert_eq!((guest.inb(0xe9), guest.inb(0xe1)), (0x41, 0x41));
+    assert_eq!(guest.platform.absent_accesses(), 0);
+}
+
+#[test]
 fn a_vm_without_test_devices_has_none_of_them() {
     let mut guest = Guest::new();
     guest.route(14, 0x5e);
