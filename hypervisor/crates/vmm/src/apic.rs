@@ -6,6 +6,7 @@
 
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Mode};
+use skerry_emulate::MmioTarget;
 use skerry_words::{ApicMode, ApicPage, Gpa, Tsc, Vector, Width};
 
 use crate::Vmm;
@@ -47,6 +48,48 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     pub(crate) fn apic_ended(&mut self, vector: Vector, now: Tsc) {
         let action = self.cpus.current_mut().apic.end_of_interrupt_seen(vector);
         self.act(action, now);
+    }
+}
+
+/// The page of one vCPU's local APIC, as the instruction emulator reaches it.
+pub(crate) struct ApicBus<'a, P> {
+    cpu: &'a mut Cpu<P>,
+    page: Gpa,
+    now: Tsc,
+    /// What the last write wants done.
+    pub(crate) action: Action,
+    /// Whether there was a write.
+    pub(crate) has_written: bool,
+}
+
+impl<'a, P> ApicBus<'a, P> {
+    /// The page at `page`, at `now`.
+    pub(crate) fn new(cpu: &'a mut Cpu<P>, page: Gpa, now: Tsc) -> Self {
+        Self {
+            cpu,
+            page,
+            now,
+            action: Action::None,
+            has_written: false,
+        }
+    }
+}
+
+impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
+    fn read(&mut self, at: Gpa, width: Width) -> u64 {
+        if at.page_start() != self.page {
+            return width.mask();
+        }
+        let offset = at.page_offset() as u16;
+        self.cpu.apic_read(offset, width, self.now)
+    }
+
+    fn write(&mut self, at: Gpa, width: Width, value: u64) {
+        if at.page_start() == self.page {
+            let offset = at.page_offset() as u16;
+            self.action = self.cpu.apic_write(offset, width, value, self.now);
+            self.has_written = true;
+        }
     }
 }
 

@@ -37,7 +37,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     #[inline(never)]
     pub(crate) fn settle_rarely(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        self.route_messages(now);
+        if self.platform.has_messages() {
+            self.route_messages(now);
+        }
         self.deliver(state, now);
         self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
         self.refresh_deadline();
@@ -51,7 +53,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 
     /// Carries the messages of the I/O APIC to the local APICs.
-    pub(crate) fn route_messages(&mut self, now: Tsc) {
+    #[inline(never)]
+    fn route_messages(&mut self, now: Tsc) {
         while let Some(message) = self.platform.take_message(now) {
             if let Some(ipi) = message.ipi() {
                 self.send(ipi, message.trigger);

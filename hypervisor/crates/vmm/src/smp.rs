@@ -86,7 +86,6 @@ impl<P> Cpus<P> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Cpu<P>> {
         core::iter::once(&self.first).chain(&self.others)
     }
-
 }
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
