@@ -41,7 +41,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             self.route_messages(now);
         }
         self.deliver(state, now);
-        self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
+        // Windows are asked for anew after each answer.
+        self.attention = state.nmi_window != 0
+            || state.interrupt_window != 0
+            || self.cpus.current().activity != Activity::Running;
         self.refresh_deadline();
         if state.nmi_window != 0 && !state.shadow.contains(Shadow::NMI) {
             // The CPU may have no window for what is blocked no longer than an instruction.
