@@ -114,6 +114,8 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
             self.answer(&VmExit::Hypercall)
         } else if let Some(access) = words.memory_access() {
             self.answer(&VmExit::Memory(access))
+        } else if words.is(ExitKind::Wrmsr) {
+            self.answer(&VmExit::Wrmsr)
         } else {
             self.answer_other(words)
         }
@@ -181,10 +183,7 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
 
     /// Lets the devices catch up with the time, and delivers what they want delivered.
     fn look(&mut self, now: Tsc) -> Resume {
-        let state = self.ring0.state();
-        let resume = self
-            .vmm
-            .answer(&VmExit::Timer, state, &mut self.memory, now);
+        let resume = self.vmm.look(self.ring0.state(), now);
         self.bound_deadline();
         resume
     }

@@ -7,7 +7,8 @@
 //! have one operand of each.
 
 use crate::decode::{DecodeError, decode};
-use crate::fetch::{Bytes, fetch_from, joined};
+use crate::fetch::{Bytes, fetch_again, fetch_from, joined};
+use crate::glance::Glance;
 use crate::instruction::{Instruction, Operation};
 use crate::place::{Place, Translations};
 use crate::{EmulateError, MmioTarget, mode, plain, segment};
@@ -47,10 +48,12 @@ pub fn mmio(
 }
 
 /// An emulator that remembers what it recognised last, since a driver's loop comes back to
-/// one instruction. What it remembers is a pure function of the bytes, so it is never stale.
-#[derive(Clone, Copy, Debug, Default)]
+/// one instruction. What it remembers is a pure function of the bytes, so it is never stale; of the
+/// page it was on, it remembers how it got there, and looks whether that still holds.
+#[derive(Clone, Debug, Default)]
 pub struct Emulator {
     last: plain::Last,
+    page: Glance,
 }
 
 impl Emulator {
@@ -66,7 +69,7 @@ impl Emulator {
         access: MemoryAccess,
         target: &mut impl MmioTarget,
     ) -> Result<(), EmulateError> {
-        let bytes = fetch_from(state, memory, 0)?;
+        let bytes = fetch_again(state, memory, &mut self.page)?;
         if mode::is_64_bit(state)
             && let Some(plain) = self.last.recognise(&bytes)
             && plain.execute(state, access, target)

@@ -10,15 +10,17 @@ use skerry_devices::{Effect, Platform, PlatformConfig};
 use skerry_emulate::{EmulateError, Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit, Width,
+    ApicPage, CrAccess, EventWord, Gpa, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit,
+    Width,
 };
 
+use crate::apic::ApicBus;
 use crate::control::{self, ControlRules, permitted_cr4};
 use crate::cpu::{Activity, Cpu};
 use crate::cpuid::{CpuidTable, View};
 use crate::fault::inject;
 use crate::hypercall::Statistics;
-use crate::io::Bus;
+use crate::io::{Bus, answer_memory};
 use crate::smp::Cpus;
 use crate::{hypercall, msr};
 
@@ -86,6 +88,8 @@ pub struct Vmm<P> {
     pub(crate) deadline: Tsc,
     pub(crate) apic_deadline: Tsc,
     pub(crate) turn_ends: Tsc,
+    /// Where the current vCPU's local APIC is, if it is in memory; else no page.
+    pub(crate) apic_page: Gpa,
     pub(crate) turn_tsc: u64,
     pub(crate) interrupts: u64,
     permitted_cr4: u64,
@@ -110,6 +114,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             deadline: Tsc::NEVER,
             apic_deadline: Tsc::NEVER,
             turn_ends: Tsc::NEVER,
+            apic_page: crate::apic::NOWHERE,
             turn_tsc: Self::turn_tsc(config.platform.tsc_hz),
             permitted_cr4: permitted_cr4(&config.cpuid),
             config,
@@ -259,7 +264,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 Resume::Enter
             }
             VmExit::Port(access) => {
-                let mut bus = Bus::<P>::new(&mut self.platform, &mut self.console, now);
+                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
                 let resume = match bus.port(*access, state, memory) {
                     Ok(()) => bus.end.unwrap_or(Resume::Enter),
                     Err(fault) => inject(fault, state),
@@ -302,13 +307,19 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             | VmExit::ApicEnd(_) => self.answer_rare(*exit, state, memory, now),
         };
         match resume {
-            Resume::Enter | Resume::Halt => self.settle(state, now),
+            Resume::Enter => self.settle(state, now),
             Resume::Yield => {
                 self.settle(state, now);
                 Resume::Yield
             }
-            Resume::Reset | Resume::Stop(_) => resume,
+            Resume::Halt | Resume::Reset | Resume::Stop(_) => resume,
         }
+    }
+
+    /// Without an exit: lets the timers run up to `now`, and delivers what waits.
+    pub fn look(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        self.expire(now);
+        self.settle_rarely(state, now)
     }
 
     /// An access to memory that is no RAM.
@@ -320,16 +331,37 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
+        if access.gpa.page_start() == self.apic_page {
+            return self.answer_apic(access, state, memory, now);
+        }
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-        bus.cpu = Some(self.cpus.current_mut());
-        let answer = bus.memory(&mut self.emulator, access, state, memory);
-        let (end, action) = (bus.end, bus.action);
+        let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
+        let end = bus.end;
         self.after_platform();
-        if let Some(action) = action {
+        match answer {
+            Ok(()) => end.unwrap_or(Resume::Enter),
+            Err(error) => emulation_failed(error, state),
+        }
+    }
+
+    /// An access to the page of the current vCPU's local APIC. An instruction with an operand
+    /// there and one at another device finds the other absent.
+    #[inline(never)]
+    fn answer_apic(
+        &mut self,
+        access: MemoryAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
+        let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
+        let action = bus.action;
+        if bus.has_written {
             self.act(action, now);
         }
         match answer {
-            Ok(()) => end.unwrap_or(Resume::Enter),
+            Ok(()) => Resume::Enter,
             Err(error) => emulation_failed(error, state),
         }
     }
@@ -439,29 +471,37 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// HLT: sleeps until an interrupt. With interrupts off and nothing that could send an
     /// NMI, it would sleep for ever: when all vCPUs do, that is an end, and said so.
     fn halt(&mut self, state: &mut GuestState) -> Resume {
-        let wakes = state.rflags & GuestState::INTERRUPT_FLAG != 0;
-        self.cpus.current_mut().activity = if wakes {
-            Activity::Halted
+        if state.rflags & GuestState::INTERRUPT_FLAG == 0 {
+            self.cpus.current_mut().activity = Activity::Dead;
+            if self.cpus.iter().all(Cpu::sleeps_for_ever) {
+                return Resume::Stop(StopReason::Halted);
+            }
         } else {
-            Activity::Dead
-        };
-        let is_over = |cpu: &Cpu<P>| match cpu.activity {
-            Activity::Dead => !cpu.is_runnable(crate::cpu::External::None),
-            Activity::WaitsForStartUp => true,
-            Activity::Running | Activity::Halted => false,
-        };
-        if self.cpus.iter().all(is_over) {
-            return Resume::Stop(StopReason::Halted);
+            self.cpus.current_mut().activity = Activity::Halted;
         }
         state.advance();
         self.attention = true;
+        let external = self.external_for(self.cpus.index());
+        if self.platform.has_messages() || self.cpus.current().is_runnable(external) {
+            // What waits is delivered before it has slept.
+            return Resume::Enter;
+        }
         Resume::Halt
     }
 
     fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        if msr::arms_timer(state, self.cpus.current_mut(), now) {
+            // The deadline may now be too early, which costs an exit, but not too late.
+            let due = self.cpus.current().apic.deadline();
+            self.apic_deadline = self.apic_deadline.min(due);
+            self.deadline = self.deadline.min(due);
+            self.attention |= due <= now;
+            return Resume::Enter;
+        }
         match msr::write(state, self.cpus.current_mut(), now) {
             Ok(action) => {
                 self.act(action, now);
+                self.find_apic();
                 Resume::Enter
             }
             Err(fault) => self.msr_answered(Err(fault), state),

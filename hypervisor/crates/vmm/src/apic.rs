@@ -6,12 +6,24 @@
 
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Mode};
-use skerry_words::{ApicMode, ApicPage, Gpa, PAGE_BYTES, Tsc, Vector, Width};
+use skerry_emulate::MmioTarget;
+use skerry_words::{ApicMode, ApicPage, Gpa, Tsc, Vector, Width};
 
 use crate::Vmm;
 use crate::cpu::Cpu;
 
+/// No page: no address has these bits.
+pub(crate) const NOWHERE: Gpa = Gpa(u64::MAX);
+
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
+    /// Looks where the current vCPU's local APIC is now.
+    pub(crate) fn find_apic(&mut self) {
+        self.apic_page = match self.cpus.current().apic.mode() {
+            Mode::Xapic { base } => base,
+            Mode::X2apic | Mode::Disabled => NOWHERE,
+        };
+    }
+
     /// Whether the CPU could look after APIC pages at all.
     pub(crate) fn assistance_is_there(&self) -> bool {
         self.config.apic == crate::ApicAssistance::There
@@ -39,19 +51,49 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 }
 
-impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
-    /// The offset of a guest-physical address in the APIC's page, if it is there.
-    #[inline]
-    pub(crate) fn apic_offset(&self, at: Gpa) -> Option<u16> {
-        match self.apic.mode() {
-            Mode::Xapic { base } => {
-                let offset = at.0.wrapping_sub(base.0);
-                (offset < PAGE_BYTES).then_some(offset as u16)
-            }
-            Mode::X2apic | Mode::Disabled => None,
+/// The page of one vCPU's local APIC, as the instruction emulator reaches it.
+pub(crate) struct ApicBus<'a, P> {
+    cpu: &'a mut Cpu<P>,
+    page: Gpa,
+    now: Tsc,
+    /// What the last write wants done.
+    pub(crate) action: Action,
+    /// Whether there was a write.
+    pub(crate) has_written: bool,
+}
+
+impl<'a, P> ApicBus<'a, P> {
+    /// The page at `page`, at `now`.
+    pub(crate) fn new(cpu: &'a mut Cpu<P>, page: Gpa, now: Tsc) -> Self {
+        Self {
+            cpu,
+            page,
+            now,
+            action: Action::None,
+            has_written: false,
         }
     }
+}
 
+impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
+    fn read(&mut self, at: Gpa, width: Width) -> u64 {
+        if at.page_start() != self.page {
+            return width.mask();
+        }
+        let offset = at.page_offset() as u16;
+        self.cpu.apic_read(offset, width, self.now)
+    }
+
+    fn write(&mut self, at: Gpa, width: Width, value: u64) {
+        if at.page_start() == self.page {
+            let offset = at.page_offset() as u16;
+            self.action = self.cpu.apic_write(offset, width, value, self.now);
+            self.has_written = true;
+        }
+    }
+}
+
+impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
     /// Reads the APIC's page: a narrow access takes its part of the word, a wide one two words.
     pub(crate) fn apic_read(&mut self, offset: u16, width: Width, now: Tsc) -> u64 {
         let low = u64::from(self.apic.read(offset, now));

@@ -122,6 +122,15 @@ impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
         }
     }
 
+    /// Whether nothing that other vCPUs and devices do can make it run again.
+    pub(crate) fn sleeps_for_ever(&self) -> bool {
+        match self.activity {
+            Activity::Dead => self.nmi == Nmi::None,
+            Activity::WaitsForStartUp => true,
+            Activity::Running | Activity::Halted => false,
+        }
+    }
+
     /// How far the CPU may look after the APIC page, if it can at all.
     pub(crate) fn apic_mode(&self) -> ApicMode {
         match self.apic.mode() {

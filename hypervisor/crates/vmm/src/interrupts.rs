@@ -37,9 +37,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     #[inline(never)]
     pub(crate) fn settle_rarely(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        self.route_messages(now);
+        if self.platform.has_messages() {
+            self.route_messages(now);
+        }
         self.deliver(state, now);
-        self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
+        // Windows are asked for anew after each answer.
+        self.attention = state.nmi_window != 0
+            || state.interrupt_window != 0
+            || self.cpus.current().activity != Activity::Running;
         self.refresh_deadline();
         if state.nmi_window != 0 && !state.shadow.contains(Shadow::NMI) {
             // The CPU may have no window for what is blocked no longer than an instruction.
@@ -51,7 +56,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 
     /// Carries the messages of the I/O APIC to the local APICs.
-    pub(crate) fn route_messages(&mut self, now: Tsc) {
+    #[inline(never)]
+    fn route_messages(&mut self, now: Tsc) {
         while let Some(message) = self.platform.take_message(now) {
             if let Some(ipi) = message.ipi() {
                 self.send(ipi, message.trigger);
@@ -85,17 +91,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// When the VMM wants to be asked though the guest does nothing: the earliest of all timers.
     pub(crate) fn refresh_deadline(&mut self) {
-        let apics = self.cpus.iter().map(|cpu| cpu.apic.deadline());
-        self.apic_deadline = apics.min().unwrap_or(Tsc::NEVER);
+        self.apic_deadline = self.cpus.deadline();
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
     }
 
     /// Lets all timers run up to `now`.
     pub(crate) fn expire(&mut self, now: Tsc) {
         self.platform.expire(now);
-        for cpu in self.cpus.iter_mut() {
-            cpu.apic.expire(now);
-        }
+        self.cpus.expire(now);
         self.attention = true;
     }
 
@@ -106,8 +109,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             self.tell_of_page(state);
         }
         let external = self.external_for(self.cpus.index());
-        if self.cpus.current().is_runnable(external) {
-            self.cpus.current_mut().activity = Activity::Running;
+        let cpu = self.cpus.current_mut();
+        if cpu.activity != Activity::Running && cpu.is_runnable(external) {
+            cpu.activity = Activity::Running;
         }
         match self.next(external) {
             Next::Nothing => {}

@@ -3,16 +3,13 @@
 //! The bus as the instruction emulator sees it, and the two answers that use it. What a
 //! device wants from outside (a console byte, a reset, an end) is collected here.
 
-use crate::cpu::Cpu;
 use alloc::vec::Vec;
-use core::ops::DerefMut;
-use skerry_devices::lapic::Action;
 use skerry_devices::{Effect, Platform};
 use skerry_emulate::{EmulateError, Emulator, Measured, MmioTarget, PortTarget};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    Access, ApicPage, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo,
-    Tsc, VmExit, Width,
+    Access, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo, Tsc, VmExit,
+    Width,
 };
 
 /// Iterations of one string instruction before the guest's timers get a look: it restarts
@@ -20,18 +17,14 @@ use skerry_words::{
 const STRING_BUDGET: u32 = 256;
 
 /// The devices of one VM at one moment.
-pub(crate) struct Bus<'a, P> {
+pub(crate) struct Bus<'a> {
     pub(crate) platform: &'a mut Platform,
     pub(crate) console: &'a mut Vec<u8>,
     pub(crate) now: Tsc,
     pub(crate) end: Option<Resume>,
-    /// Whose local APIC is on the bus, for accesses to memory.
-    pub(crate) cpu: Option<&'a mut Cpu<P>>,
-    /// What that local APIC wants done.
-    pub(crate) action: Option<Action>,
 }
 
-impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
+impl<'a> Bus<'a> {
     /// The bus of a VM at `now`.
     #[inline]
     pub(crate) fn new(platform: &'a mut Platform, console: &'a mut Vec<u8>, now: Tsc) -> Self {
@@ -40,8 +33,6 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
             console,
             now,
             end: None,
-            cpu: None,
-            action: None,
         }
     }
 
@@ -111,35 +102,36 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
         }
         skerry_emulate::string_io(state, memory, told, self, STRING_BUDGET).map(|_| ())
     }
+}
 
-    /// Answers an access to guest-physical space that is no memory.
-    pub(crate) fn memory(
-        &mut self,
-        emulator: &mut Emulator,
-        access: MemoryAccess,
-        state: &mut GuestState,
-        memory: &mut impl GuestMemory,
-    ) -> Result<(), EmulateError> {
-        if access.during_walk {
-            // A paging structure of all ones has reserved bits set.
-            const PRESENT_AND_RESERVED: u32 = 0b1001;
-            if let Some(gva) = access.gva {
-                return Err(EmulateError::Fault(Fault::Page(
-                    gva.0,
-                    PRESENT_AND_RESERVED,
-                )));
-            }
-            // The CPU does not tell for which address: the emulator's own walk meets it.
-        } else if access.access == Access::Execute {
-            // The bus floats: FFh FFh is no instruction.
-            return Err(EmulateError::Fault(Fault::UndefinedInstruction));
-        } else if state.inject.is_some() {
-            // No instruction did it, but the delivery of an event: its table or stack is not
-            // in memory, and a gate of all ones is none.
-            return Err(EmulateError::Fault(Fault::GeneralProtection(0)));
+/// Answers an access to guest-physical space that is no memory, by what `target` has there.
+#[inline(always)]
+pub(crate) fn answer_memory(
+    target: &mut impl MmioTarget,
+    emulator: &mut Emulator,
+    access: MemoryAccess,
+    state: &mut GuestState,
+    memory: &mut impl GuestMemory,
+) -> Result<(), EmulateError> {
+    if access.during_walk {
+        // A paging structure of all ones has reserved bits set.
+        const PRESENT_AND_RESERVED: u32 = 0b1001;
+        if let Some(gva) = access.gva {
+            return Err(EmulateError::Fault(Fault::Page(
+                gva.0,
+                PRESENT_AND_RESERVED,
+            )));
         }
-        emulator.mmio(state, memory, access, self)
+        // The CPU does not tell for which address: the emulator's own walk meets it.
+    } else if access.access == Access::Execute {
+        // The bus floats: FFh FFh is no instruction.
+        return Err(EmulateError::Fault(Fault::UndefinedInstruction));
+    } else if state.inject.is_some() {
+        // No instruction did it, but the delivery of an event: its table or stack is not
+        // in memory, and a gate of all ones is none.
+        return Err(EmulateError::Fault(Fault::GeneralProtection(0)));
     }
+    emulator.mmio(state, memory, access, target)
 }
 
 /// The accumulator after IN: 32-bit results clear the upper half, shorter ones keep it.
@@ -150,7 +142,7 @@ fn merged(accumulator: u64, value: u64, width: Width) -> u64 {
     }
 }
 
-impl<P: DerefMut<Target = ApicPage>> PortTarget for Bus<'_, P> {
+impl PortTarget for Bus<'_> {
     #[inline]
     fn read(&mut self, port: Port, width: Width) -> u32 {
         self.platform.port_read(port, width, self.now)
@@ -163,23 +155,12 @@ impl<P: DerefMut<Target = ApicPage>> PortTarget for Bus<'_, P> {
     }
 }
 
-impl<P: DerefMut<Target = ApicPage>> MmioTarget for Bus<'_, P> {
+impl MmioTarget for Bus<'_> {
     fn read(&mut self, at: Gpa, width: Width) -> u64 {
-        if let Some(cpu) = &mut self.cpu
-            && let Some(offset) = cpu.apic_offset(at)
-        {
-            return cpu.apic_read(offset, width, self.now);
-        }
         self.platform.memory_read(at, width, self.now)
     }
 
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
-        if let Some(cpu) = &mut self.cpu
-            && let Some(offset) = cpu.apic_offset(at)
-        {
-            self.action = Some(cpu.apic_write(offset, width, value, self.now));
-            return;
-        }
         let effect = self.platform.memory_write(at, width, value, self.now);
         self.take(effect);
     }

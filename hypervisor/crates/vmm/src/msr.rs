@@ -71,6 +71,21 @@ where
     Ok(())
 }
 
+/// Answers WRMSR of IA32_TSC_DEADLINE, the frequent one; whether it was that.
+#[inline]
+pub(crate) fn arms_timer<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> bool
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    if state.get(Gpr::Rcx) as u32 != TSC_DEADLINE {
+        return false;
+    }
+    let value = (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32);
+    arm(cpu, value, now);
+    state.advance();
+    true
+}
+
 /// Answers WRMSR. What a local APIC wants done besides is the result.
 #[inline]
 pub(crate) fn write<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> Result<Action, Fault>

@@ -33,6 +33,12 @@ impl<P> Cpus<P> {
         }
     }
 
+    /// Whether the first is the only one.
+    #[inline]
+    pub(crate) fn is_one(&self) -> bool {
+        self.others.is_empty()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.others.len().saturating_add(1)
@@ -80,11 +86,6 @@ impl<P> Cpus<P> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Cpu<P>> {
         core::iter::once(&self.first).chain(&self.others)
     }
-
-    /// All, in their order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cpu<P>> {
-        core::iter::once(&mut self.first).chain(&mut self.others)
-    }
 }
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
@@ -92,6 +93,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// current one itself comes last.
     #[must_use]
     pub fn next_to_run(&self) -> Option<usize> {
+        if self.cpus.is_one() {
+            // What waits for it has made it run already.
+            return (self.cpus.current().activity == Activity::Running).then_some(0);
+        }
         let current = self.cpus.index();
         let runnable = |first: usize, end: usize| {
             let cpus = self.cpus.iter().enumerate().take(end).skip(first);
@@ -112,6 +117,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// start from, if it starts, stands there then, and ring 0 is to be told.
     pub fn switch_to(&mut self, index: usize, state: &mut GuestState, now: Tsc) -> Switched {
         self.cpus.select(index);
+        self.find_apic();
         self.attention = true;
         self.turn_ends = now.after(self.turn_tsc);
         match self.cpus.current_mut().start.take() {
@@ -143,6 +149,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         state.eoi_exits = [0; 4];
         state.interrupt_status = 0;
         state.dirty = StateGroups::all();
+        self.find_apic();
         self.attention = true;
     }
 
@@ -151,7 +158,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         if self.cpus.current().activity != Activity::Running {
             return Resume::Halt;
         }
-        if self.cpus.count() == 1 || self.next_to_run() == Some(self.cpus.index()) {
+        if self.cpus.is_one() {
+            return Resume::Enter;
+        }
+        if self.next_to_run() == Some(self.cpus.index()) {
             self.turn_ends = Tsc::NEVER;
             return Resume::Enter;
         }
@@ -177,6 +187,23 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             External::Pending
         } else {
             External::None
+        }
+    }
+}
+
+impl<P: DerefMut<Target = ApicPage>> Cpus<P> {
+    /// The earliest deadline of their timers.
+    pub(crate) fn deadline(&self) -> Tsc {
+        let first = self.first.apic.deadline();
+        let others = self.others.iter().map(|cpu| cpu.apic.deadline());
+        others.fold(first, Tsc::min)
+    }
+
+    /// Lets their timers run up to `now`.
+    pub(crate) fn expire(&mut self, now: Tsc) {
+        self.first.apic.expire(now);
+        for cpu in &mut self.others {
+            cpu.apic.expire(now);
         }
     }
 }
