@@ -110,7 +110,7 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
         }
         let old = register::get(self.state, Gpr::Rbp, width);
         self.write(to, width, old);
-        register::set(self.state, Gpr::Rbp, stack, frame);
+        register::set(self.state, Gpr::Rbp, width, frame);
         self.set_stack_pointer(pointer);
         Ok(Outcome::Finished)
     }
