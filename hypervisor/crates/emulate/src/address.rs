@@ -98,6 +98,18 @@ impl MemoryOperand {
         }
     }
 
+    /// The top of the stack, for who looks; its width is the stack pointer's own affair.
+    pub(crate) fn on_stack(prefixes: &Prefixes) -> Self {
+        Self {
+            segment: Segment::Ss,
+            base: Base::Register(RSP),
+            index: None,
+            scale: 0,
+            displacement: 0,
+            width: prefixes.address_width(),
+        }
+    }
+
     #[inline]
     fn take_32(&mut self, cursor: &mut Cursor<'_>, prefixes: &Prefixes, modrm: u8) {
         let mode = modrm >> 6;

@@ -7,11 +7,11 @@
 use skerry_words::Width;
 
 pub(crate) const CARRY: u64 = 1 << 0;
-const PARITY: u64 = 1 << 2;
+pub(crate) const PARITY: u64 = 1 << 2;
 const ADJUST: u64 = 1 << 4;
 pub(crate) const ZERO: u64 = 1 << 6;
-const SIGN: u64 = 1 << 7;
-const OVERFLOW: u64 = 1 << 11;
+pub(crate) const SIGN: u64 = 1 << 7;
+pub(crate) const OVERFLOW: u64 = 1 << 11;
 const STATUS: u64 = CARRY | PARITY | ADJUST | ZERO | SIGN | OVERFLOW;
 
 /// The eight operations of the classic arithmetic opcodes, in the order of their numbers.
@@ -106,6 +106,31 @@ impl BitTest {
     }
 }
 
+/// Searches for a bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BitScan {
+    /// BSF: the lowest.
+    Forward,
+    /// BSR: the highest.
+    Reverse,
+}
+
+impl BitScan {
+    /// The number of the bit found, if there is one, and RFLAGS after it: ZF says that there
+    /// is none, the others are kept.
+    pub(crate) fn compute(self, value: u64, flags: u64) -> (Option<u64>, u64) {
+        let found = match self {
+            Self::Forward => value.trailing_zeros(),
+            Self::Reverse => 63u32.wrapping_sub(value.leading_zeros()),
+        };
+        if value == 0 {
+            (None, flags | ZERO)
+        } else {
+            (Some(u64::from(found)), flags & !ZERO)
+        }
+    }
+}
+
 /// RFLAGS after a logical operation with this result: TEST as well as AND, OR, XOR.
 pub(crate) fn logical(result: u64, width: Width, flags: u64) -> (u64, u64) {
     (result, (flags & !STATUS) | of_result(result, width))
@@ -140,7 +165,7 @@ fn from_top_bits(carries: u64, overflows: u64, width: Width) -> u64 {
 }
 
 /// ZF, SF and PF.
-fn of_result(result: u64, width: Width) -> u64 {
+pub(crate) fn of_result(result: u64, width: Width) -> u64 {
     let zero = if result & width.mask() == 0 { ZERO } else { 0 };
     let sign = ((result >> bits(width).wrapping_sub(1)) & 1) << 7;
     let parity = if (result as u8).count_ones() & 1 == 0 {
@@ -151,8 +176,9 @@ fn of_result(result: u64, width: Width) -> u64 {
     zero | sign | parity
 }
 
+/// The bits of a value of this width.
 #[inline]
-const fn bits(width: Width) -> u64 {
+pub(crate) const fn bits(width: Width) -> u64 {
     match width {
         Width::Byte => 8,
         Width::Word => 16,

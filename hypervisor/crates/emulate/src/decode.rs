@@ -42,17 +42,14 @@ pub fn decode(bytes: &Bytes, code: Width) -> Result<Instruction, DecodeError> {
         });
     }
     let (memory, register) = operands(&mut cursor, &prefixes, shape)?;
-    let source = match shape.other {
-        Encoded::Register => Source::Register(named(register, shape, &prefixes)),
-        Encoded::Accumulator => Source::Register(Register::ACCUMULATOR),
-        Encoded::Byte => Source::Immediate(cursor.next_i8()),
-        Encoded::Full => Source::Immediate(constant(&mut cursor, shape.width)),
-    };
+    let source = source(&mut cursor, &prefixes, shape, register);
+    let constant = constant(&mut cursor, shape)?;
     Ok(Instruction {
         length: cursor.taken()?,
         operation: shape.operation,
         width: shape.width,
         source,
+        constant,
         memory,
         repeat: prefixes.repeat,
     })
@@ -118,6 +115,7 @@ fn operands(
         }
         Layout::Offset => Ok((MemoryOperand::take_offset(cursor, prefixes), 0)),
         Layout::Implied => Ok((MemoryOperand::implied(prefixes, Gpr::Rsi as u8), 0)),
+        Layout::Stack => Ok((MemoryOperand::on_stack(prefixes), 0)),
     }
 }
 
@@ -136,7 +134,38 @@ fn named(number: u8, shape: Shape, prefixes: &Prefixes) -> Register {
     }
 }
 
-fn constant(cursor: &mut Cursor<'_>, width: Width) -> u64 {
+#[inline]
+fn source(cursor: &mut Cursor<'_>, prefixes: &Prefixes, shape: Shape, register: u8) -> Source {
+    match shape.other {
+        Encoded::Register | Encoded::RegisterAndByte | Encoded::RegisterAndFull => {
+            Source::Register(named(register, shape, prefixes))
+        }
+        Encoded::Accumulator => Source::Register(Register::ACCUMULATOR),
+        Encoded::Counter => Source::Register(Register::new(Gpr::Rcx as u8)),
+        Encoded::Numbered(number) => Source::Register(Register::new(prefixes.extend_base(number))),
+        Encoded::Byte => Source::Immediate(cursor.next_i8()),
+        Encoded::Full => Source::Immediate(full(cursor, shape.width)),
+        Encoded::Unsigned | Encoded::Frame => Source::Immediate(cursor.next_i16() & 0xffff),
+        Encoded::One => Source::Immediate(1),
+        Encoded::Nothing => Source::Immediate(0),
+    }
+}
+
+/// The constant besides the source.
+#[inline]
+fn constant(cursor: &mut Cursor<'_>, shape: Shape) -> Result<u64, DecodeError> {
+    match shape.other {
+        Encoded::RegisterAndByte => Ok(cursor.next_i8()),
+        Encoded::RegisterAndFull => Ok(full(cursor, shape.width)),
+        // Nesting frames are not known here.
+        Encoded::Frame if cursor.next() != 0 => Err(DecodeError::Unknown),
+        Encoded::Register | Encoded::Accumulator | Encoded::Counter | Encoded::Numbered(_) => Ok(0),
+        Encoded::Byte | Encoded::Full | Encoded::Unsigned | Encoded::Frame => Ok(0),
+        Encoded::One | Encoded::Nothing => Ok(0),
+    }
+}
+
+fn full(cursor: &mut Cursor<'_>, width: Width) -> u64 {
     match width {
         Width::Byte => cursor.next_i8(),
         Width::Word => cursor.next_i16(),

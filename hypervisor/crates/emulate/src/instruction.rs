@@ -4,8 +4,11 @@
 //! operation alone.
 
 use crate::address::MemoryOperand;
-use crate::alu::{Alu, BitTest, Unary};
+use crate::alu::{Alu, BitScan, BitTest, Unary};
+use crate::condition::Condition;
+use crate::multiply::Accumulation;
 use crate::register::Register;
+use crate::shift::{DoubleShift, Shift};
 use skerry_words::{Access, Segment, Width};
 
 /// How a shorter value fills a longer register.
@@ -39,14 +42,29 @@ pub enum StringOperation {
     Scan,
 }
 
-/// The stack and branch instructions, all with a memory operand; branches are near ones.
+/// The stack and branch instructions; branches are near ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)] // named as PUSH, POP, CALL and JMP
 pub enum StackOperation {
+    /// PUSH of memory.
     Push,
+    /// POP to memory.
     Pop,
+    /// CALL through memory.
     Call,
+    /// JMP through memory.
     Jump,
+    /// PUSH of a register or a constant.
+    PushSource,
+    /// POP to a register.
+    PopRegister,
+    /// CALL by a displacement, which is the source.
+    CallRelative,
+    /// RET, releasing as many bytes as the source says.
+    Return,
+    /// ENTER without nesting, reserving as many bytes as the source says.
+    Enter,
+    /// LEAVE.
+    Leave,
 }
 
 /// The operand beside the memory operand.
@@ -56,6 +74,15 @@ pub enum Source {
     Register(Register),
     /// A constant, sign-extended to 64 bits.
     Immediate(u64),
+}
+
+/// Where the count of a double shift is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// In [`Instruction::constant`].
+    Constant,
+    /// In CL.
+    Register,
 }
 
 /// What an instruction does with its memory operand.
@@ -89,6 +116,28 @@ pub enum Operation {
     ExchangeAdd,
     /// CMPXCHG.
     CompareExchange,
+    /// CMPXCHG8B and CMPXCHG16B; the width is that of one half.
+    CompareExchangePair,
+    /// SETcc.
+    Set(Condition),
+    /// CMOVcc.
+    MoveIf(Condition),
+    /// BSF, BSR.
+    BitScan(BitScan),
+    /// IMUL of a register.
+    Multiply,
+    /// IMUL of memory by [`Instruction::constant`], to a register.
+    MultiplyConstant,
+    /// MUL, IMUL, DIV, IDIV of the accumulator.
+    Accumulate(Accumulation),
+    /// Shifts and rotations of memory; the source counts.
+    Shift(Shift),
+    /// SHLD, SHRD; the source is shifted in.
+    ShiftDouble(DoubleShift, Count),
+    /// SMSW to memory.
+    StoreStatusWord,
+    /// LMSW from memory.
+    LoadStatusWord,
     /// MOVS and its family.
     String(StringOperation),
     /// PUSH of memory and its family.
@@ -107,6 +156,10 @@ impl Operation {
             Self::Store | Self::StoreSelector(_) | Self::StoreSwapped => Access::Write,
             Self::Exchange | Self::Alu(_) | Self::Unary(_) | Self::BitTest(_) => Access::Write,
             Self::ExchangeAdd | Self::CompareExchange => Access::Write,
+            Self::CompareExchangePair | Self::Set(_) | Self::StoreStatusWord => Access::Write,
+            Self::Shift(_) | Self::ShiftDouble(..) => Access::Write,
+            Self::MoveIf(_) | Self::BitScan(_) | Self::LoadStatusWord => Access::Read,
+            Self::Multiply | Self::MultiplyConstant | Self::Accumulate(_) => Access::Read,
             Self::String(StringOperation::Move | StringOperation::Store) => Access::Write,
             Self::String(_) => Access::Read,
             Self::Stack(StackOperation::Pop) => Access::Write,
@@ -118,16 +171,20 @@ impl Operation {
     pub(crate) fn is_lockable(self) -> bool {
         match self {
             Self::Exchange | Self::Unary(_) | Self::ExchangeAdd | Self::CompareExchange => true,
+            Self::CompareExchangePair => true,
             Self::Alu(alu) => alu != Alu::Compare,
             Self::BitTest(test) => test != BitTest::Test,
             Self::Store | Self::StoreSelector(_) | Self::StoreSwapped | Self::Load => false,
             Self::LoadExtended(..) | Self::LoadSwapped | Self::AluToRegister(_) => false,
             Self::Test | Self::String(_) | Self::Stack(_) => false,
+            Self::Set(_) | Self::MoveIf(_) | Self::BitScan(_) | Self::Multiply => false,
+            Self::MultiplyConstant | Self::Accumulate(_) | Self::Shift(_) => false,
+            Self::ShiftDouble(..) | Self::StoreStatusWord | Self::LoadStatusWord => false,
         }
     }
 }
 
-/// An instruction with a memory operand.
+/// An instruction that accesses memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Instruction {
     /// Its length in bytes, 1 to 15.
@@ -138,7 +195,10 @@ pub struct Instruction {
     pub width: Width,
     /// The other operand.
     pub source: Source,
-    /// The memory operand; of string instructions the one at RSI.
+    /// A constant besides the source, sign-extended to 64 bits; 0 for nearly all.
+    pub constant: u64,
+    /// The memory operand; of string instructions the one at RSI, of stack instructions
+    /// without one the top of the stack.
     pub memory: MemoryOperand,
     /// How a string instruction repeats.
     pub repeat: Repeat,

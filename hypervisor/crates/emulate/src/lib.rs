@@ -24,6 +24,7 @@
 
 mod address;
 mod alu;
+mod condition;
 mod cursor;
 mod decode;
 mod fetch;
@@ -33,15 +34,19 @@ mod iteration;
 mod measure;
 mod mmio;
 mod mode;
+mod multiply;
 mod opcode;
 mod operate;
 mod paging;
+mod pair;
 mod place;
 mod plain;
 mod prefix;
 mod register;
 mod segment;
+mod shift;
 mod stack;
+mod status_word;
 mod string;
 mod string_io;
 
@@ -56,12 +61,15 @@ pub use string_io::string_io;
 #[doc(hidden)]
 pub mod decoder {
     pub use crate::address::{Base, MemoryOperand};
-    pub use crate::alu::{Alu, BitTest, Unary};
+    pub use crate::alu::{Alu, BitScan, BitTest, Unary};
+    pub use crate::condition::Condition;
     pub use crate::decode::{DecodeError, decode};
     pub use crate::instruction::{
-        Extension, Instruction, Operation, Repeat, Source, StackOperation, StringOperation,
+        Count, Extension, Instruction, Operation, Repeat, Source, StackOperation, StringOperation,
     };
+    pub use crate::multiply::Accumulation;
     pub use crate::register::Register;
+    pub use crate::shift::{DoubleShift, Shift};
 }
 
 use skerry_verdict::Fault;
@@ -88,6 +96,9 @@ pub trait PortTarget {
 pub enum EmulateError {
     /// The guest gets this fault, as a CPU would give it.
     Fault(Fault),
+    /// It is LMSW with this word: CR0 is the VMM's to change. The word is read, and the state
+    /// tells the instruction's length.
+    StatusWord(u16),
     /// The emulator does not know the instruction.
     Unknown {
         /// Where it is: the guest's RIP.
@@ -110,6 +121,7 @@ impl core::fmt::Display for EmulateError {
                 let (vector, _) = fault.vector();
                 write!(f, "fault with vector {:#x}", vector.0)
             }
+            Self::StatusWord(word) => write!(f, "LMSW of {word:#x}"),
             Self::Unknown { rip, bytes } => {
                 write!(f, "instruction not emulated at {rip:#x}: {bytes}")
             }

@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Finished,
     /// It has set RIP itself.
     Branched,
+    /// It is LMSW, and has read this word: the rest is the VMM's.
+    StatusWord(u16),
     /// The guest shall execute it again, with the registers as they are now.
     Again,
 }
@@ -36,8 +38,8 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// [`EmulateError::Fault`] for the guest: nothing was changed, but that elements of a
-/// string done before stay done. [`EmulateError::Unknown`] for an instruction not known
-/// here.
+/// string done before stay done. [`EmulateError::StatusWord`] for LMSW, which the VMM
+/// completes. [`EmulateError::Unknown`] for an instruction not known here.
 pub fn mmio(
     state: &mut GuestState,
     memory: &mut impl GuestMemory,
@@ -103,6 +105,10 @@ fn generally(
     .execute(&instruction)?;
     match outcome {
         Outcome::Again => {}
+        Outcome::StatusWord(word) => {
+            state.instruction_bytes = u32::from(instruction.length);
+            return Err(EmulateError::StatusWord(word));
+        }
         Outcome::Finished => {
             state.instruction_bytes = u32::from(instruction.length);
             state.advance();
@@ -181,6 +187,11 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
             self.string(instruction, operation)
         } else if let Operation::Stack(operation) = instruction.operation {
             self.stack(instruction, operation)
+        } else if instruction.operation == Operation::CompareExchangePair {
+            self.compare_exchange_pair(instruction)
+        } else if let Operation::StoreStatusWord | Operation::LoadStatusWord = instruction.operation
+        {
+            self.status_word(instruction)
         } else {
             self.simple(instruction)
         }
@@ -192,6 +203,13 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
         let place = self.operand(instruction, instruction.operation.access(), 0)?;
         if !place.touches(self.device_page) {
             return Ok(Outcome::Again);
+        }
+        if let Operation::Accumulate(accumulation) = instruction.operation {
+            // Read before the fault is known: that is how a CPU finds it.
+            let operand = self.read(place, instruction.width);
+            accumulation.execute(self.state, operand, instruction.width)?;
+            self.state.dirty |= StateGroups::FLAGS;
+            return Ok(Outcome::Finished);
         }
         self.operate(instruction, place);
         Ok(Outcome::Finished)

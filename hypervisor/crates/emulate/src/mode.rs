@@ -9,6 +9,7 @@ pub(crate) const CR0_WP: u64 = 1 << 16;
 pub(crate) const CR0_PG: u64 = 1 << 31;
 pub(crate) const CR4_PSE: u64 = 1 << 4;
 pub(crate) const CR4_PAE: u64 = 1 << 5;
+pub(crate) const CR4_UMIP: u64 = 1 << 11;
 pub(crate) const CR4_LA57: u64 = 1 << 12;
 pub(crate) const CR4_SMEP: u64 = 1 << 20;
 pub(crate) const CR4_SMAP: u64 = 1 << 21;

@@ -4,9 +4,12 @@
 //! does `[SDM 2D, "Opcode Map", ed. 085]`. What is not here is not emulated. Called by
 //! `decode.rs` only.
 
-use crate::alu::{Alu, BitTest, Unary};
-use crate::instruction::{Extension, Operation, Repeat, StackOperation, StringOperation};
+use crate::alu::{Alu, BitScan, BitTest, Unary};
+use crate::condition::Condition;
+use crate::instruction::{Count, Extension, Operation, Repeat, StackOperation, StringOperation};
+use crate::multiply::Accumulation;
 use crate::prefix::Prefixes;
+use crate::shift::{DoubleShift, Shift};
 use skerry_words::{Segment, Width};
 
 /// The other operand, as the encoding has it.
@@ -20,6 +23,22 @@ pub(crate) enum Encoded {
     Byte,
     /// A constant of the operand's width, at most 32 bits, sign-extended.
     Full,
+    /// ModRM.reg, and a byte besides.
+    RegisterAndByte,
+    /// ModRM.reg, and a constant of the operand's width besides.
+    RegisterAndFull,
+    /// The constant 1.
+    One,
+    /// CL.
+    Counter,
+    /// The register with this number, extended by REX.B.
+    Numbered(u8),
+    /// A constant of 16 bits, zero-extended.
+    Unsigned,
+    /// The same, followed by a byte that must be 0.
+    Frame,
+    /// None: the constant 0.
+    Nothing,
 }
 
 /// How the memory operand is encoded.
@@ -31,6 +50,8 @@ pub(crate) enum Layout {
     Offset,
     /// RSI, RDI.
     Implied,
+    /// RSP.
+    Stack,
 }
 
 /// What an opcode stands for.
@@ -97,6 +118,16 @@ fn one_byte_rare(opcode: u8, digit: u8, width: Width, prefixes: &Prefixes) -> Op
             none(Operation::LoadExtended(Extension::Sign, to), from)
         }
         (0x8c, _) => none(Operation::StoreSelector(selector(digit)?), Width::Word),
+        (0x69, _) => Some(Shape::new(
+            Operation::MultiplyConstant,
+            prefixes.operand_width(),
+            Encoded::RegisterAndFull,
+        )),
+        (0x6b, _) => Some(Shape::new(
+            Operation::MultiplyConstant,
+            prefixes.operand_width(),
+            Encoded::RegisterAndByte,
+        )),
         (0x8f, 0) => none(
             Operation::Stack(StackOperation::Pop),
             prefixes.stack_width(),
@@ -104,6 +135,10 @@ fn one_byte_rare(opcode: u8, digit: u8, width: Width, prefixes: &Prefixes) -> Op
         (0xf6 | 0xf7, 0 | 1) => Some(Shape::new(Operation::Test, width, Encoded::Full)),
         (0xf6 | 0xf7, 2) => none(Operation::Unary(Unary::Not), width),
         (0xf6 | 0xf7, 3) => none(Operation::Unary(Unary::Negate), width),
+        (0xf6 | 0xf7, 4..) => none(Operation::Accumulate(accumulation(digit)), width),
+        (0xc0 | 0xc1, _) => shift(digit, width, Encoded::Byte),
+        (0xd0 | 0xd1, _) => shift(digit, width, Encoded::One),
+        (0xd2 | 0xd3, _) => shift(digit, width, Encoded::Counter),
         (0xfe | 0xff, 0) => none(Operation::Unary(Unary::Increment), width),
         (0xfe | 0xff, 1) => none(Operation::Unary(Unary::Decrement), width),
         (0xff, 2) => none(
@@ -118,8 +153,36 @@ fn one_byte_rare(opcode: u8, digit: u8, width: Width, prefixes: &Prefixes) -> Op
             Operation::Stack(StackOperation::Push),
             prefixes.stack_width(),
         ),
-        _ => None,
+        _ => on_stack(opcode, prefixes),
     }
+}
+
+fn shift(digit: u8, width: Width, count: Encoded) -> Option<Shape> {
+    let shift = Shift::BY_NUMBER.get(usize::from(digit))?;
+    Some(Shape::new(Operation::Shift(*shift), width, count))
+}
+
+/// The stack instructions without another operand in memory.
+fn on_stack(opcode: u8, prefixes: &Prefixes) -> Option<Shape> {
+    let (operation, other) = match opcode {
+        0x50..=0x57 => (StackOperation::PushSource, Encoded::Numbered(opcode & 7)),
+        0x58..=0x5f => (StackOperation::PopRegister, Encoded::Numbered(opcode & 7)),
+        0x68 => (StackOperation::PushSource, Encoded::Full),
+        0x6a => (StackOperation::PushSource, Encoded::Byte),
+        0xc2 => (StackOperation::Return, Encoded::Unsigned),
+        0xc3 => (StackOperation::Return, Encoded::Nothing),
+        0xc8 => (StackOperation::Enter, Encoded::Frame),
+        0xc9 => (StackOperation::Leave, Encoded::Nothing),
+        0xe8 => (StackOperation::CallRelative, Encoded::Full),
+        _ => return None,
+    };
+    let branches = matches!(opcode, 0xc2 | 0xc3 | 0xe8);
+    let width = if branches {
+        prefixes.branch_width()
+    } else {
+        prefixes.stack_width()
+    };
+    Some(Shape::new(Operation::Stack(operation), width, other).laid_out(Layout::Stack))
 }
 
 fn immediate_group(opcode: u8, digit: u8, width: Width, prefixes: &Prefixes) -> Option<Shape> {
@@ -181,6 +244,57 @@ pub(crate) fn two_byte(opcode: u8, digit: u8, prefixes: &Prefixes) -> Option<Sha
             };
             register(Operation::Store, width)
         }
+        0x40..=0x4f => register(Operation::MoveIf(Condition::of(opcode)), operand),
+        0x90..=0x9f => register(Operation::Set(Condition::of(opcode)), Width::Byte),
+        0xaf => register(Operation::Multiply, operand),
+        _ => two_byte_rare(opcode, digit, prefixes),
+    }
+}
+
+fn two_byte_rare(opcode: u8, digit: u8, prefixes: &Prefixes) -> Option<Shape> {
+    let operand = prefixes.operand_width();
+    let shape = |operation, width, other| Some(Shape::new(operation, width, other));
+    let double = |shift, count| Operation::ShiftDouble(shift, count);
+    match (opcode, digit) {
+        (0xa4, _) => shape(
+            double(DoubleShift::Left, Count::Constant),
+            operand,
+            Encoded::RegisterAndByte,
+        ),
+        (0xa5, _) => shape(
+            double(DoubleShift::Left, Count::Register),
+            operand,
+            Encoded::Register,
+        ),
+        (0xac, _) => shape(
+            double(DoubleShift::Right, Count::Constant),
+            operand,
+            Encoded::RegisterAndByte,
+        ),
+        (0xad, _) => shape(
+            double(DoubleShift::Right, Count::Register),
+            operand,
+            Encoded::Register,
+        ),
+        // With F3h they are TZCNT and LZCNT, which not every CPU has.
+        (0xbc | 0xbd, _) if prefixes.repeat != Repeat::WhileEqual => {
+            let scan = if opcode == 0xbc {
+                BitScan::Forward
+            } else {
+                BitScan::Reverse
+            };
+            shape(Operation::BitScan(scan), operand, Encoded::Register)
+        }
+        (0xc7, 1) => {
+            let half = if operand == Width::Qword {
+                Width::Qword
+            } else {
+                Width::Dword
+            };
+            shape(Operation::CompareExchangePair, half, Encoded::Nothing)
+        }
+        (0x01, 4) => shape(Operation::StoreStatusWord, Width::Word, Encoded::Nothing),
+        (0x01, 6) => shape(Operation::LoadStatusWord, Width::Word, Encoded::Nothing),
         _ => None,
     }
 }
@@ -212,6 +326,14 @@ fn numbered(number: u8) -> Alu {
         .get(usize::from(number & 7))
         .copied()
         .unwrap_or(Alu::Add)
+}
+
+/// Of the numbers 4 to 7.
+fn accumulation(number: u8) -> Accumulation {
+    Accumulation::BY_NUMBER
+        .get(usize::from(number & 3))
+        .copied()
+        .unwrap_or(Accumulation::Multiply)
 }
 
 fn tested(number: u8) -> BitTest {

@@ -3,13 +3,16 @@
 //! Owns what each does once its operand's place is known; from here on nothing can fail.
 
 use crate::MmioTarget;
-use crate::alu::{self, Alu, BitTest, Unary};
-use crate::instruction::{Extension, Instruction, Operation, Source};
+use crate::alu::{self, Alu, BitScan, BitTest, Unary};
+use crate::condition::Condition;
+use crate::instruction::{Count, Extension, Instruction, Operation, Source};
 use crate::mmio::Machine;
+use crate::multiply;
 use crate::place::Place;
 use crate::register::Register;
+use crate::shift::{DoubleShift, Shift};
 use skerry_verdict::GuestMemory;
-use skerry_words::Width;
+use skerry_words::{Gpr, Width};
 
 impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
     #[inline]
@@ -48,8 +51,26 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
                 let value = swapped(self.read(place, width), width);
                 self.set_register(instruction.source, width, value);
             }
-            // Not here: they have other ways to memory.
-            Operation::String(_) | Operation::Stack(_) => {}
+            Operation::Set(condition) => {
+                let holds = condition.holds(self.state.rflags);
+                self.write(place, width, u64::from(holds));
+            }
+            Operation::MoveIf(condition) => self.move_if(condition, instruction, place),
+            Operation::BitScan(scan) => self.bit_scan(scan, instruction, place),
+            Operation::Multiply => {
+                let factor = self.source(instruction);
+                self.multiply(factor, instruction, place);
+            }
+            Operation::MultiplyConstant => {
+                self.multiply(instruction.constant, instruction, place);
+            }
+            Operation::Shift(shift) => self.shift(shift, instruction, place),
+            Operation::ShiftDouble(shift, count) => {
+                self.shift_double(shift, count, instruction, place);
+            }
+            // Not here: they have other ways to memory, or may fail.
+            Operation::String(_) | Operation::Stack(_) | Operation::CompareExchangePair => {}
+            Operation::Accumulate(_) | Operation::StoreStatusWord | Operation::LoadStatusWord => {}
         }
     }
 
@@ -109,6 +130,62 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
         self.set_flags(flags);
     }
 
+    /// The operand is read in any case; 32 bits clear the register's upper half in any case.
+    fn move_if(&mut self, condition: Condition, instruction: &Instruction, place: Place) {
+        let width = instruction.width;
+        let value = self.read(place, width);
+        let kept = self.source(instruction);
+        let holds = condition.holds(self.state.rflags);
+        self.set_register(instruction.source, width, if holds { value } else { kept });
+    }
+
+    fn bit_scan(&mut self, scan: BitScan, instruction: &Instruction, place: Place) {
+        let width = instruction.width;
+        let value = self.read(place, width);
+        let (found, flags) = scan.compute(value, self.state.rflags);
+        if let Some(number) = found {
+            self.set_register(instruction.source, width, number);
+        }
+        self.set_flags(flags);
+    }
+
+    fn multiply(&mut self, factor: u64, instruction: &Instruction, place: Place) {
+        let width = instruction.width;
+        let value = self.read(place, width);
+        let (product, upper) = multiply::signed_product(value, factor, width);
+        self.set_register(instruction.source, width, product as u64);
+        let flags = upper.flags(self.state.rflags);
+        self.set_flags(flags);
+    }
+
+    fn shift(&mut self, shift: Shift, instruction: &Instruction, place: Place) {
+        let width = instruction.width;
+        let value = self.read(place, width);
+        let count = self.source(instruction);
+        let (result, flags) = shift.compute(value, count, width, self.state.rflags);
+        self.write(place, width, result);
+        self.set_flags(flags);
+    }
+
+    fn shift_double(
+        &mut self,
+        shift: DoubleShift,
+        count: Count,
+        instruction: &Instruction,
+        place: Place,
+    ) {
+        let width = instruction.width;
+        let value = self.read(place, width);
+        let from = self.source(instruction);
+        let count = match count {
+            Count::Constant => instruction.constant,
+            Count::Register => self.state.get(Gpr::Rcx),
+        };
+        let (result, flags) = shift.compute((value, from), count, width, self.state.rflags);
+        self.write(place, width, result);
+        self.set_flags(flags);
+    }
+
     fn exchange_add(&mut self, instruction: &Instruction, place: Place) {
         let width = instruction.width;
         let value = self.read(place, width);
@@ -138,7 +215,7 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
     }
 
     #[inline]
-    fn source(&self, instruction: &Instruction) -> u64 {
+    pub(crate) fn source(&self, instruction: &Instruction) -> u64 {
         match instruction.source {
             Source::Register(register) => register.read(self.state, instruction.width),
             Source::Immediate(value) => value,

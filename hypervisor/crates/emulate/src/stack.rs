@@ -1,12 +1,13 @@
-//! PUSH, POP, CALL and JMP with a memory operand that is no memory.
+//! PUSH, POP, CALL and JMP with a memory operand that is no memory, and what works on a stack
+//! that is none.
 //!
 //! Owns the stack pointer's width and the checks of a near branch
-//! `[SDM 2A, "CALL—Call Procedure"; 2B, "POP", "PUSH"; ed. 085]`. Far branches are not
-//! emulated.
+//! `[SDM 2A, "CALL—Call Procedure", "ENTER", "LEAVE"; 2B, "POP", "PUSH", "RET"; ed. 085]`. Far
+//! branches are not emulated, nor are frames that nest.
 
 use crate::MmioTarget;
 use crate::address::Base;
-use crate::instruction::{Instruction, StackOperation};
+use crate::instruction::{Instruction, Source, StackOperation};
 use crate::mmio::{Machine, Outcome};
 use crate::place::Place;
 use crate::{mode, register};
@@ -24,7 +25,111 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
             StackOperation::Pop => self.pop(instruction),
             StackOperation::Call => self.call(instruction),
             StackOperation::Jump => self.jump(instruction),
+            StackOperation::PushSource => self.push_source(instruction),
+            StackOperation::PopRegister => self.pop_register(instruction),
+            StackOperation::CallRelative => self.call_relative(instruction),
+            StackOperation::Return => self.return_near(instruction),
+            StackOperation::Enter => self.enter(instruction),
+            StackOperation::Leave => self.leave(instruction),
         }
+    }
+
+    fn push_source(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let (to, pointer) = self.below_stack(instruction.width)?;
+        if !to.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let value = self.source(instruction);
+        self.write(to, instruction.width, value);
+        self.set_stack_pointer(pointer);
+        Ok(Outcome::Finished)
+    }
+
+    fn pop_register(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let pointer = self.stack_pointer();
+        let from = self.place(Segment::Ss, pointer, width, Access::Read)?;
+        if !from.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let value = self.read(from, width);
+        self.set_stack_pointer(pointer.wrapping_add(width.bytes()));
+        // After the increment: POP RSP is what was popped.
+        if let Source::Register(register) = instruction.source {
+            register.write(self.state, width, value);
+        }
+        Ok(Outcome::Finished)
+    }
+
+    fn call_relative(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let return_address = self.next_rip(instruction);
+        let displacement = self.source(instruction);
+        let destination = return_address.wrapping_add(displacement) & width.mask();
+        let (to, pointer) = self.below_stack(width)?;
+        if !to.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        check_branch(self.state, destination)?;
+        self.write(to, width, return_address);
+        self.set_stack_pointer(pointer);
+        self.state.rip = destination;
+        Ok(Outcome::Branched)
+    }
+
+    fn return_near(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let pointer = self.stack_pointer();
+        let from = self.place(Segment::Ss, pointer, width, Access::Read)?;
+        if !from.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let destination = self.read(from, width);
+        check_branch(self.state, destination)?;
+        let Source::Immediate(released) = instruction.source else {
+            return Ok(Outcome::Again);
+        };
+        let pointer = pointer.wrapping_add(width.bytes()).wrapping_add(released);
+        self.set_stack_pointer(pointer);
+        self.state.rip = destination;
+        Ok(Outcome::Branched)
+    }
+
+    /// The stack must be writable where its new top is, too.
+    fn enter(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let (to, frame) = self.below_stack(width)?;
+        let Source::Immediate(reserved) = instruction.source else {
+            return Ok(Outcome::Again);
+        };
+        let stack = stack_width(self.state);
+        let pointer = frame.wrapping_sub(reserved) & stack.mask();
+        self.place(Segment::Ss, pointer, width, Access::Write)?;
+        if !to.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let old = register::get(self.state, Gpr::Rbp, width);
+        self.write(to, width, old);
+        register::set(self.state, Gpr::Rbp, width, frame);
+        self.set_stack_pointer(pointer);
+        Ok(Outcome::Finished)
+    }
+
+    fn leave(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
+        let width = instruction.width;
+        let frame = register::get(self.state, Gpr::Rbp, stack_width(self.state));
+        let from = self.place(Segment::Ss, frame, width, Access::Read)?;
+        if !from.touches(self.device_page) {
+            return Ok(Outcome::Again);
+        }
+        let value = self.read(from, width);
+        self.set_stack_pointer(frame.wrapping_add(width.bytes()));
+        register::set(self.state, Gpr::Rbp, width, value);
+        Ok(Outcome::Finished)
+    }
+
+    fn stack_pointer(&self) -> u64 {
+        register::get(self.state, Gpr::Rsp, stack_width(self.state))
     }
 
     fn push(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
@@ -41,8 +146,7 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
 
     fn pop(&mut self, instruction: &Instruction) -> Result<Outcome, Fault> {
         let width = instruction.width;
-        let stack = stack_width(self.state);
-        let pointer = register::get(self.state, Gpr::Rsp, stack);
+        let pointer = self.stack_pointer();
         let from = self.place(Segment::Ss, pointer, width, Access::Read)?;
         // An operand addressed by RSP is computed after the increment.
         let by_stack_pointer = instruction.memory.base == Base::Register(Gpr::Rsp as u8);

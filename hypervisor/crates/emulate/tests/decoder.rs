@@ -7,12 +7,13 @@
     clippy::panic
 )]
 
-use iced_x86::{Code, DecoderOptions, Mnemonic, OpKind, Register as R};
+use iced_x86::{Code, ConditionCode, DecoderOptions, Mnemonic, OpKind, Register as R};
 use proptest::prelude::*;
 use skerry_emulate::Bytes;
 use skerry_emulate::decoder::{
-    Alu, Base, BitTest, DecodeError, Extension, Instruction, MemoryOperand, Operation, Register,
-    Repeat, Source, StackOperation, StringOperation, Unary, decode,
+    Accumulation, Alu, Base, BitScan, BitTest, Condition, Count, DecodeError, DoubleShift,
+    Extension, Instruction, MemoryOperand, Operation, Register, Repeat, Shift, Source,
+    StackOperation, StringOperation, Unary, decode,
 };
 use skerry_words::{Segment, Width};
 
@@ -54,18 +55,44 @@ fn register(register: R) -> Register {
 fn expected(from: &iced_x86::Instruction) -> Option<Instruction> {
     let operation = operation(from)?;
     let memory = match operation {
-        Operation::String(_) => string_operand(from),
+        Operation::String(_) => implied_operand(segment(from.memory_segment()), 6),
+        Operation::Stack(operation) if !has_memory(operation) => implied_operand(Segment::Ss, 4),
         _ => memory_operand(from)?,
     };
-    let bytes = from.memory_size().size();
+    let width = match operation {
+        Operation::Stack(operation) if !has_memory(operation) => stack_width(from),
+        Operation::CompareExchangePair => width(from.memory_size().size() / 2),
+        _ => width(from.memory_size().size()),
+    };
     Some(Instruction {
         length: from.len() as u8,
         operation,
-        width: width(bytes),
-        source: source(from),
+        width,
+        source: source(from, operation),
+        constant: constant(from, operation),
         memory,
         repeat: repeat(from),
     })
+}
+
+fn has_memory(operation: StackOperation) -> bool {
+    use StackOperation::{Call, Jump, Pop, Push};
+    matches!(operation, Push | Pop | Call | Jump)
+}
+
+/// The operand size of a stack instruction, which iced has in the name of its form.
+fn stack_width(from: &iced_x86::Instruction) -> Width {
+    let name = format!("{:?}", from.code());
+    let form = name.split_once('_').map_or(name.as_str(), |(form, _)| form);
+    match from.mnemonic() {
+        // They move the stack pointer by more than that.
+        Mnemonic::Ret | Mnemonic::Enter | Mnemonic::Leave => match form.as_bytes().last() {
+            Some(b'w') => Width::Word,
+            Some(b'd') => Width::Dword,
+            _ => Width::Qword,
+        },
+        _ => width(from.stack_pointer_increment().unsigned_abs() as usize),
+    }
 }
 
 fn operation(from: &iced_x86::Instruction) -> Option<Operation> {
@@ -115,8 +142,44 @@ fn operation(from: &iced_x86::Instruction) -> Option<Operation> {
         Mnemonic::Btc => Some(Operation::BitTest(BitTest::Complement)),
         Mnemonic::Xadd => Some(Operation::ExchangeAdd),
         Mnemonic::Cmpxchg => Some(Operation::CompareExchange),
-        Mnemonic::Push => Some(Operation::Stack(StackOperation::Push)),
-        Mnemonic::Pop => Some(Operation::Stack(StackOperation::Pop)),
+        Mnemonic::Cmpxchg8b | Mnemonic::Cmpxchg16b => Some(Operation::CompareExchangePair),
+        Mnemonic::Bsf => Some(Operation::BitScan(BitScan::Forward)),
+        Mnemonic::Bsr => Some(Operation::BitScan(BitScan::Reverse)),
+        Mnemonic::Imul => Some(match from.op_count() {
+            1 => Operation::Accumulate(Accumulation::MultiplySigned),
+            2 => Operation::Multiply,
+            _ => Operation::MultiplyConstant,
+        }),
+        Mnemonic::Mul => Some(Operation::Accumulate(Accumulation::Multiply)),
+        Mnemonic::Div => Some(Operation::Accumulate(Accumulation::Divide)),
+        Mnemonic::Idiv => Some(Operation::Accumulate(Accumulation::DivideSigned)),
+        Mnemonic::Rol => Some(Operation::Shift(Shift::RotateLeft)),
+        Mnemonic::Ror => Some(Operation::Shift(Shift::RotateRight)),
+        Mnemonic::Rcl => Some(Operation::Shift(Shift::RotateCarryLeft)),
+        Mnemonic::Rcr => Some(Operation::Shift(Shift::RotateCarryRight)),
+        Mnemonic::Shl | Mnemonic::Sal => Some(Operation::Shift(Shift::Left)),
+        Mnemonic::Shr => Some(Operation::Shift(Shift::Right)),
+        Mnemonic::Sar => Some(Operation::Shift(Shift::ArithmeticRight)),
+        Mnemonic::Shld => Some(Operation::ShiftDouble(DoubleShift::Left, count(from))),
+        Mnemonic::Shrd => Some(Operation::ShiftDouble(DoubleShift::Right, count(from))),
+        Mnemonic::Smsw => Some(Operation::StoreStatusWord),
+        Mnemonic::Lmsw => Some(Operation::LoadStatusWord),
+        // The forms with ModRM, whose operand is a register.
+        Mnemonic::Push | Mnemonic::Pop if !to_memory && is_long_form(from) => None,
+        Mnemonic::Push if to_memory => Some(Operation::Stack(StackOperation::Push)),
+        Mnemonic::Pop if to_memory => Some(Operation::Stack(StackOperation::Pop)),
+        Mnemonic::Push | Mnemonic::Pop if from.op0_register().is_segment_register() => None,
+        Mnemonic::Push => Some(Operation::Stack(StackOperation::PushSource)),
+        Mnemonic::Pop => Some(Operation::Stack(StackOperation::PopRegister)),
+        Mnemonic::Ret => Some(Operation::Stack(StackOperation::Return)),
+        Mnemonic::Enter if from.immediate8_2nd() == 0 => {
+            Some(Operation::Stack(StackOperation::Enter))
+        }
+        Mnemonic::Leave => Some(Operation::Stack(StackOperation::Leave)),
+        Mnemonic::Call if from.is_call_near() => {
+            Some(Operation::Stack(StackOperation::CallRelative))
+        }
+        Mnemonic::Call if from.is_call_far() => None,
         Mnemonic::Call if !is_far(from) => Some(Operation::Stack(StackOperation::Call)),
         Mnemonic::Jmp if !is_far(from) => Some(Operation::Stack(StackOperation::Jump)),
         Mnemonic::Movsb | Mnemonic::Movsw | Mnemonic::Movsd | Mnemonic::Movsq => {
@@ -134,8 +197,37 @@ fn operation(from: &iced_x86::Instruction) -> Option<Operation> {
         Mnemonic::Scasb | Mnemonic::Scasw | Mnemonic::Scasd | Mnemonic::Scasq => {
             string(StringOperation::Scan)
         }
-        _ => None,
+        _ => conditional(from),
     }
+}
+
+/// SETcc and CMOVcc.
+fn conditional(from: &iced_x86::Instruction) -> Option<Operation> {
+    let code = from.condition_code();
+    if code == ConditionCode::None {
+        return None;
+    }
+    // iced numbers them from 1 on, in the order of the opcodes.
+    let condition = Condition::of(code as u8 - 1);
+    let name = format!("{:?}", from.mnemonic());
+    if name.starts_with("Set") {
+        Some(Operation::Set(condition))
+    } else {
+        name.starts_with("Cmov")
+            .then_some(Operation::MoveIf(condition))
+    }
+}
+
+fn count(from: &iced_x86::Instruction) -> Count {
+    if from.op2_kind() == OpKind::Register {
+        Count::Register
+    } else {
+        Count::Constant
+    }
+}
+
+fn is_long_form(from: &iced_x86::Instruction) -> bool {
+    format!("{:?}", from.code()).contains("_rm")
 }
 
 fn is_far(from: &iced_x86::Instruction) -> bool {
@@ -174,10 +266,10 @@ fn memory_operand(from: &iced_x86::Instruction) -> Option<MemoryOperand> {
     })
 }
 
-fn string_operand(from: &iced_x86::Instruction) -> MemoryOperand {
+fn implied_operand(segment: Segment, register: u8) -> MemoryOperand {
     MemoryOperand {
-        segment: segment(from.memory_segment()),
-        base: Base::Register(6),
+        segment,
+        base: Base::Register(register),
         index: None,
         scale: 0,
         displacement: 0,
@@ -186,24 +278,50 @@ fn string_operand(from: &iced_x86::Instruction) -> MemoryOperand {
 }
 
 /// The register of a string, stack or one-operand instruction says nothing: `None`'s.
-fn source(from: &iced_x86::Instruction) -> Source {
-    let operands = 0..from.op_count();
-    for operand in operands {
+fn source(from: &iced_x86::Instruction, operation: Operation) -> Source {
+    match operation {
+        Operation::Stack(StackOperation::CallRelative) => {
+            return Source::Immediate(from.near_branch_target().wrapping_sub(from.len() as u64));
+        }
+        Operation::Stack(StackOperation::Enter | StackOperation::Return)
+            if from.op_count() != 0 =>
+        {
+            return Source::Immediate(from.immediate16().into());
+        }
+        _ => {}
+    }
+    for operand in 0..from.op_count() {
         match from.op_kind(operand) {
             OpKind::Register if !from.op_register(operand).is_segment_register() => {
                 return Source::Register(register(from.op_register(operand)));
             }
-            OpKind::Immediate8 => return Source::Immediate(from.immediate8() as i8 as u64),
-            OpKind::Immediate16 => return Source::Immediate(from.immediate16() as i16 as u64),
-            OpKind::Immediate32 => return Source::Immediate(from.immediate32() as i32 as u64),
-            OpKind::Immediate8to16 | OpKind::Immediate8to32 | OpKind::Immediate8to64 => {
-                return Source::Immediate(from.immediate(operand));
-            }
-            OpKind::Immediate32to64 => return Source::Immediate(from.immediate(operand)),
             _ => {}
         }
     }
-    NO_SOURCE
+    immediate(from).map_or(NO_SOURCE, Source::Immediate)
+}
+
+/// The constant besides the source.
+fn constant(from: &iced_x86::Instruction, operation: Operation) -> u64 {
+    match operation {
+        Operation::MultiplyConstant | Operation::ShiftDouble(_, Count::Constant) => {
+            immediate(from).unwrap()
+        }
+        _ => 0,
+    }
+}
+
+fn immediate(from: &iced_x86::Instruction) -> Option<u64> {
+    (0..from.op_count()).find_map(|operand| match from.op_kind(operand) {
+        OpKind::Immediate8 => Some(from.immediate8() as i8 as u64),
+        OpKind::Immediate16 => Some(from.immediate16() as i16 as u64),
+        OpKind::Immediate32 => Some(from.immediate32() as i32 as u64),
+        OpKind::Immediate8to16 | OpKind::Immediate8to32 | OpKind::Immediate8to64 => {
+            Some(from.immediate(operand))
+        }
+        OpKind::Immediate32to64 => Some(from.immediate(operand)),
+        _ => None,
+    })
 }
 
 const NO_SOURCE: Source = Source::Register(Register {
@@ -236,6 +354,11 @@ fn comparable(mut instruction: Instruction, mode: Width, names_source: bool) -> 
     }
     if !names_source {
         instruction.source = NO_SOURCE;
+    }
+    if let (Operation::Stack(StackOperation::CallRelative), Source::Immediate(value)) =
+        (instruction.operation, instruction.source)
+    {
+        instruction.source = Source::Immediate(value & instruction.width.mask());
     }
     if !matches!(instruction.operation, Operation::String(_)) {
         // Repeat prefixes of others mean nothing, or are a hint.
@@ -355,6 +478,10 @@ fn opcode() -> impl Strategy<Value = Vec<u8>> {
         0x80u8..0x90,
         0xa0u8..0xb0,
         Just(0x63),
+        0x50u8..0x60,
+        prop::sample::select(vec![0x68u8, 0x69, 0x6a, 0x6b, 0xe8]),
+        0xc0u8..0xca,
+        0xd0u8..0xd4,
         Just(0xc6),
         Just(0xc7),
         Just(0xf6),
@@ -363,7 +490,14 @@ fn opcode() -> impl Strategy<Value = Vec<u8>> {
         Just(0xff),
         any::<u8>()
     ];
-    let two = prop_oneof![0xa0u8..0xc4, any::<u8>()];
+    let two = prop_oneof![
+        0xa0u8..0xc4,
+        0x40u8..0x50,
+        0x90u8..0xa0,
+        Just(0xc7),
+        Just(1),
+        any::<u8>()
+    ];
     prop_oneof![
         3 => one.prop_map(|byte| vec![byte]),
         2 => two.prop_map(|byte| vec![0x0f, byte]),
@@ -417,4 +551,13 @@ fn an_instruction_of_sixteen_bytes_does_not_exist() {
     code.extend([0x89, 0x03]);
     let cut = Bytes::new(&code);
     assert_eq!(decode(&cut, Width::Dword), Err(DecodeError::Unknown));
+}
+
+#[test]
+fn a_frame_that_nests_is_not_known() {
+    let frame = |level| decode(&Bytes::new(&[0xc8, 0x34, 0x92, level]), Width::Qword);
+    let known = frame(0).unwrap();
+    assert_eq!(known.operation, Operation::Stack(StackOperation::Enter));
+    assert_eq!((known.source, known.length), (Source::Immediate(0x9234), 4));
+    assert_eq!(frame(1), Err(DecodeError::Unknown));
 }

@@ -15,6 +15,8 @@ pub enum Fault {
     Stack(u32),
     /// `#DB`, vector 1.
     Debug,
+    /// `#DE`, vector 0: a division without a quotient, or with one too long.
+    DivideError,
 }
 
 impl Fault {
@@ -27,6 +29,7 @@ impl Fault {
             Self::Page(_, code) => (Vector(14), Some(code)),
             Self::Stack(code) => (Vector(12), Some(code)),
             Self::Debug => (Vector(1), None),
+            Self::DivideError => (Vector(0), None),
         }
     }
 }
