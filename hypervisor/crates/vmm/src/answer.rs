@@ -3,58 +3,23 @@
 //! Every exit has a decided answer in one `match`. After it, pending interrupts are
 //! settled and the next deadline is told, so ring 0 needs no other question.
 
-use alloc::vec::Vec;
 use core::ops::DerefMut;
-use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
-use skerry_devices::{Effect, Platform, PlatformConfig};
-use skerry_emulate::{EmulateError, Emulator, Glance};
+use skerry_devices::Platform;
+use skerry_emulate::EmulateError;
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, EventWord, Gpa, GuestState, MemoryAccess, Port, Tsc, Undefined, VmExit,
-    Width,
+    ApicPage, CrAccess, CrOperation, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
 };
 
 use crate::apic::ApicBus;
-use crate::control::{self, ControlRules, permitted_cr4};
+use crate::control::{self, ControlRules};
 use crate::cpu::{Activity, Cpu};
-use crate::cpuid::{CpuidTable, View};
+use crate::cpuid::View;
 use crate::fault::inject;
 use crate::hypercall::Statistics;
 use crate::io::{Bus, answer_memory};
-use crate::smp::Cpus;
+use crate::vmm::{Refusals, Vmm};
 use crate::{hypercall, msr};
-
-/// What a VM's monitor is made from.
-#[derive(Clone, Debug)]
-pub struct VmmConfig {
-    /// The CPUID leaves the guest sees.
-    pub cpuid: CpuidTable,
-    /// The devices on its bus.
-    pub platform: PlatformConfig,
-    /// What the CPU does about local APICs.
-    pub apic: ApicAssistance,
-}
-
-/// Whether the CPU can look after a vCPU's APIC page while the guest runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ApicAssistance {
-    /// Each access to a local APIC exits.
-    #[default]
-    Absent,
-    /// It can, and delivers interrupts from there.
-    There,
-}
-
-/// What a VM was refused, by kind; the summary prints it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Refusals {
-    /// Reads and writes of MSRs this virtual CPU does not have.
-    pub msrs: u64,
-    /// Instructions it does not have, control-register values it forbids, task switches.
-    pub instructions: u64,
-    /// Port and memory accesses that no device answered.
-    pub absent: u64,
-}
 
 /// What the statistics hypercall counts, summed up only when it is asked for.
 struct Counts<'a> {
@@ -76,133 +41,7 @@ impl Statistics for Counts<'_> {
     }
 }
 
-/// The monitor of one VM, whose vCPUs have their APIC pages by `P`.
-pub struct Vmm<P> {
-    pub(crate) config: VmmConfig,
-    pub(crate) platform: Platform,
-    pub(crate) cpus: Cpus<P>,
-    /// Something waits that the frequent answers need not look for: an interrupt in a local APIC,
-    /// a message of the I/O APIC, a sleep, a turn's end.
-    pub(crate) attention: bool,
-    /// The earliest of all timers and of the turn's end.
-    pub(crate) deadline: Tsc,
-    pub(crate) apic_deadline: Tsc,
-    pub(crate) turn_ends: Tsc,
-    /// Where the current vCPU's local APIC is, if it is in memory; else no page.
-    pub(crate) apic_page: Gpa,
-    pub(crate) turn_tsc: u64,
-    pub(crate) interrupts: u64,
-    permitted_cr4: u64,
-    console: Vec<u8>,
-    emulator: Emulator,
-    glance: Glance,
-    refusals: Refusals,
-    answered: u64,
-}
-
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
-    /// A monitor with its devices and vCPUs as at power-on, which is `now`: their counters start
-    /// at 0. The first vCPU has the page `first`, the others have `others`.
-    #[must_use]
-    pub fn new(config: VmmConfig, first: P, others: impl Iterator<Item = P>, now: Tsc) -> Self {
-        let cpu = |page, id| Cpu::new(page, apic_config(&config, id), now.0.wrapping_neg());
-        let others = others.zip(1..).map(|(page, id)| cpu(page, id)).collect();
-        Self {
-            platform: Platform::new(&config.platform, now),
-            cpus: Cpus::new(cpu(first, 0), others),
-            attention: true,
-            deadline: Tsc::NEVER,
-            apic_deadline: Tsc::NEVER,
-            turn_ends: Tsc::NEVER,
-            apic_page: crate::apic::NOWHERE,
-            turn_tsc: Self::turn_tsc(config.platform.tsc_hz),
-            permitted_cr4: permitted_cr4(&config.cpuid),
-            config,
-            console: Vec::new(),
-            emulator: Emulator::default(),
-            glance: Glance::default(),
-            refusals: Refusals::default(),
-            answered: 0,
-            interrupts: 0,
-        }
-    }
-
-    /// Programs the platform as a BIOS does before it starts a boot loader: the 8259 pair at
-    /// vectors 8h and 70h with only the timer and the cascade open, the timer at 18.2 Hz
-    /// `[IBM PC AT Technical Reference, "BIOS Listing"]`.
-    pub fn as_bios_leaves_it(&mut self, now: Tsc) {
-        const WRITES: [(u16, u8); 13] = [
-            (0x20, 0x11),
-            (0x21, 0x08),
-            (0x21, 0x04),
-            (0x21, 0x01),
-            (0xa0, 0x11),
-            (0xa1, 0x70),
-            (0xa1, 0x02),
-            (0xa1, 0x01),
-            (0x43, 0x36),
-            (0x40, 0),
-            (0x40, 0),
-            (0x21, 0xfa),
-            (0xa1, 0xff),
-        ];
-        for (port, value) in WRITES {
-            let value = u32::from(value);
-            let effect = self
-                .platform
-                .port_write(Port(port), Width::Byte, value, now);
-            debug_assert_eq!(effect, Effect::None);
-        }
-        self.attention = true;
-    }
-
-    /// The CR4 bits the guest may change; ring 0 lets those through without an exit.
-    #[must_use]
-    pub fn permitted_cr4(&self) -> u64 {
-        self.permitted_cr4
-    }
-
-    /// What the guest has written to its consoles since [`Vmm::clear_console`].
-    #[inline]
-    #[must_use]
-    pub fn console(&self) -> &[u8] {
-        &self.console
-    }
-
-    /// Forgets the console output that has been passed on.
-    pub fn clear_console(&mut self) {
-        self.console.clear();
-    }
-
-    /// Types `bytes` on the guest's console; how many its UART had room for.
-    pub fn input(&mut self, bytes: &[u8]) -> usize {
-        self.platform.input(bytes)
-    }
-
-    /// When a device next has something to do though the guest does nothing.
-    #[must_use]
-    pub fn next_deadline(&self) -> Tsc {
-        self.deadline
-    }
-
-    /// Between exits, where the guest may have moved on from what `state` says of it: if something
-    /// waits for it, it is delivered after the next exit, which shall come at once.
-    pub fn await_exit(&mut self, state: &mut GuestState) {
-        if self.platform.has_messages() || self.platform.interrupt_pending() {
-            self.attention = true;
-            state.deadline = Tsc(0);
-        }
-    }
-
-    /// What the guest was refused so far.
-    #[must_use]
-    pub fn refusals(&self) -> Refusals {
-        Refusals {
-            absent: self.platform.absent_accesses(),
-            ..self.refusals
-        }
-    }
-
     /// Answers one exit. `state` holds the groups the exit needs; on return its dirty
     /// groups, event, windows and deadline say how to enter again.
     #[inline(always)]
@@ -272,15 +111,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 self.after_platform();
                 resume
             }
-            VmExit::Hypercall => {
-                let counts = [self.answered, self.interrupts];
-                let counts = Counts {
-                    counts,
-                    refusals: &self.refusals,
-                    platform: &self.platform,
-                };
-                hypercall::answer(state, memory, &mut self.console, counts)
-            }
+            VmExit::Hypercall => self.answer_hypercall(state, memory),
             VmExit::Memory(access) => self.answer_memory(*access, state, memory, now),
             VmExit::Wrmsr => self.write_msr(state, now),
             VmExit::Rdmsr
@@ -322,6 +153,20 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.settle_rarely(state, now)
     }
 
+    #[inline(always)]
+    fn answer_hypercall(
+        &mut self,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Resume {
+        let counts = Counts {
+            counts: [self.answered, self.interrupts],
+            refusals: &self.refusals,
+            platform: &self.platform,
+        };
+        hypercall::answer(state, memory, &mut self.console, counts)
+    }
+
     /// An access to memory that is no RAM.
     #[inline(never)]
     fn answer_memory(
@@ -340,7 +185,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.after_platform();
         match answer {
             Ok(()) => end.unwrap_or(Resume::Enter),
-            Err(error) => emulation_failed(error, state),
+            Err(error) => self.emulation_failed(error, state, memory),
         }
     }
 
@@ -362,7 +207,28 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
         match answer {
             Ok(()) => Resume::Enter,
-            Err(error) => emulation_failed(error, state),
+            Err(error) => self.emulation_failed(error, state, memory),
+        }
+    }
+
+    #[cold]
+    fn emulation_failed(
+        &mut self,
+        error: EmulateError,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Resume {
+        match error {
+            EmulateError::Fault(fault) => inject(fault, state),
+            EmulateError::StatusWord(word) => {
+                let access = CrAccess {
+                    register: 0,
+                    operation: CrOperation::Lmsw(word),
+                };
+                let answer = self.answer_control(access, state, memory);
+                self.instruction_answered(answer, state)
+            }
+            EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
         }
     }
 
@@ -545,31 +411,6 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     fn after_platform(&mut self) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
         self.attention |= self.platform.has_messages();
-    }
-}
-
-/// What never changes in the local APIC of the vCPU with this number.
-fn apic_config(config: &VmmConfig, id: u32) -> Config {
-    Config {
-        id,
-        role: if id == 0 {
-            Role::Boot
-        } else {
-            Role::Application
-        },
-        delivery: match config.apic {
-            ApicAssistance::Absent => Delivery::Software,
-            ApicAssistance::There => Delivery::Hardware,
-        },
-        x2apic: X2apic::Offered,
-        physical_address_bits: config.cpuid.physical_address_bits(),
-    }
-}
-
-fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {
-    match error {
-        EmulateError::Fault(fault) => inject(fault, state),
-        EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
     }
 }
 

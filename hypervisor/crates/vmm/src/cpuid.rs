@@ -12,6 +12,10 @@ use skerry_words::{Gpr, GuestState};
 use crate::hypercall::{HYPERCALL_VERSION, SIGNATURE};
 use crate::xstate;
 
+mod view;
+
+pub use view::View;
+
 /// EAX, EBX, ECX, EDX of one leaf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CpuidRegisters {
@@ -149,42 +153,6 @@ pub struct CpuidTable {
     id_bits: u32,
 }
 
-/// What differs between the vCPUs of a VM, and from time to time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct View {
-    /// Its CR4.
-    pub cr4: u64,
-    /// Its XCR0.
-    pub xcr0: u64,
-    /// Its x2APIC ID.
-    pub apic_id: u32,
-    /// Its IA32_APIC_BASE, which can hide the APIC.
-    pub apic_base: u64,
-}
-
-impl View {
-    /// Leaf 1: the ID, and the APIC if it is enabled
-    /// `[SDM 3A, "Local APIC Status and Location", ed. 085]`.
-    fn features(self, mut registers: CpuidRegisters) -> CpuidRegisters {
-        const ENABLED: u64 = 1 << 11;
-        registers.ebx |= self.apic_id << 24;
-        if self.apic_base & ENABLED == 0 {
-            registers.edx &= !LEAF1_EDX_APIC;
-        }
-        registers
-    }
-
-    /// Leaf 8000001Eh: the ID again, and which core that is
-    /// `[APM 3, "Extended APIC ID, Core Identifiers and Node Identifiers", rev. 3.36]`.
-    fn amd_topology(self) -> CpuidRegisters {
-        CpuidRegisters {
-            eax: self.apic_id,
-            ebx: self.apic_id & 0xff,
-            ..CpuidRegisters::default()
-        }
-    }
-}
-
 impl CpuidTable {
     /// Builds the table from the physical CPU's `leaf(leaf, subleaf)` and the frequency of
     /// the time-stamp counter in Hz.
@@ -311,24 +279,6 @@ impl CpuidTable {
         match widths.eax as u8 {
             0 => 36,
             bits => bits.min(52),
-        }
-    }
-
-    /// Leaf Bh: every vCPU is a core of its own, of one package
-    /// `[SDM 3A, "Hierarchical Mapping of CPUID Extended Topology Leaf", ed. 085]`.
-    fn topology(&self, subleaf: u32, view: View) -> CpuidRegisters {
-        const THREAD: u32 = 1 << 8;
-        const CORE: u32 = 2 << 8;
-        let (eax, ebx, kind) = match subleaf {
-            0 => (0, 1, THREAD),
-            1 => (self.id_bits, self.vcpus, CORE),
-            _ => (0, 0, 0),
-        };
-        CpuidRegisters {
-            eax,
-            ebx,
-            ecx: kind | subleaf & 0xff,
-            edx: view.apic_id,
         }
     }
 

@@ -33,10 +33,11 @@ mod interrupts;
 mod io;
 mod msr;
 mod smp;
+mod vmm;
 mod xstate;
 
-pub use answer::{ApicAssistance, Refusals, Vmm, VmmConfig};
 pub use control::{permitted_cr0, permitted_cr4};
 pub use cpuid::{CpuidRegisters, CpuidTable, GuestAbilities, View};
 pub use hypercall::{HYPERCALL_VERSION, SIGNATURE};
 pub use smp::Switched;
+pub use vmm::{ApicAssistance, Refusals, Vmm, VmmConfig};

@@ -77,14 +77,14 @@ impl Apic {
             ApicMode::XAPIC => (
                 secondary | on | SecondaryControls::VIRTUALIZE_APIC_ACCESSES,
                 self.bitmaps[0],
-                primary - CR8 | PRIMARY,
+                (primary - CR8) | PRIMARY,
             ),
             ApicMode::X2APIC => (
                 secondary | on | SecondaryControls::VIRTUALIZE_X2APIC_MODE,
                 self.bitmaps[1],
-                primary - CR8 | PRIMARY,
+                (primary - CR8) | PRIMARY,
             ),
-            _ => (secondary, self.bitmaps[0], primary - PRIMARY | CR8),
+            _ => (secondary, self.bitmaps[0], (primary - PRIMARY) | CR8),
         };
         let [first, second, third, fourth] = state.eoi_exits;
         let values = [

@@ -230,7 +230,6 @@ mod tests {
             (VIRTUAL_APIC_ADDRESS, control::VIRT_APIC_ADDR_FULL),
             (APIC_ACCESS_ADDRESS, control::APIC_ACCESS_ADDR_FULL),
             (EOI_EXITS_0, control::EOI_EXIT0_FULL),
-            (EOI_EXITS_3, control::EOI_EXIT3_FULL),
             (TPR_THRESHOLD, control::TPR_THRESHOLD),
             (GUEST_INTERRUPT_STATUS, guest::INTERRUPT_STATUS),
             (INSTRUCTION_ERROR, ro::VM_INSTRUCTION_ERROR),

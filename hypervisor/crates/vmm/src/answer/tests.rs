@@ -1,10 +1,14 @@
 //! What a guest gets for each exit, from the exit to the page it is entered with.
 
 use super::*;
+use crate::CpuidTable;
 use crate::cpuid::{CpuidRegisters, GuestAbilities};
+use crate::vmm::{ApicAssistance, VmmConfig};
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use proptest::prelude::*;
+use skerry_devices::PlatformConfig;
 use skerry_verdict::{Registers, Unbacked};
 use skerry_words::{
     Access, CrAccess, CrOperation, Direction, Event, EventKind, Gpa, Gpr, MemoryAccess, Port,

@@ -1,3 +1,5 @@
+//! What reads and writes of registers give, and what they move.
+
 use super::*;
 use alloc::boxed::Box;
 use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
