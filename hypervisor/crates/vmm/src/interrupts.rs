@@ -24,10 +24,9 @@ enum Next {
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// After an answer: what waits is delivered if the guest can take it, else a window is asked
-    /// for; the next deadline is told.
+    /// for; the next deadline is told. No window is asked for while nothing needs attention.
     #[inline(always)]
     pub(crate) fn settle(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        state.interrupt_window = 0;
         if self.platform.interrupt_pending() || self.attention {
             return self.settle_rarely(state, now);
         }
