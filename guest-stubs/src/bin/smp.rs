@@ -219,7 +219,7 @@ fn check_nmi(report: &mut Report, ids: &[Option<u32>]) {
 
 /// As operating systems flush TLBs: everybody is interrupted, and waited for.
 fn check_shoot_down(report: &mut Report, others: u64) {
-    const ROUNDS: u64 = 50;
+    const ROUNDS: u64 = 20;
     let mut missing = None;
     for round in 1..=ROUNDS {
         apic::send(0, apic::TO_OTHERS | u32::from(SHOOT));
@@ -228,7 +228,7 @@ fn check_shoot_down(report: &mut Report, others: u64) {
         }
     }
     report.check_none(
-        "all answer each of 50 broadcasts",
+        "all answer each of 20 broadcasts",
         missing.is_some().into(),
         missing,
     );
