@@ -16,6 +16,7 @@
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+pub mod apic;
 pub mod boot;
 pub mod console;
 pub mod cpu;
@@ -27,6 +28,7 @@ pub mod paging;
 pub mod pit;
 pub mod port;
 pub mod report;
+pub mod smp;
 pub mod tables;
 pub mod trap;
 pub mod user;

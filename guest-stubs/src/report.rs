@@ -43,6 +43,22 @@ impl Report {
         }
     }
 
+    /// Says `claim` of `subject`, and both values where they differ.
+    pub fn check_eq_of<T: PartialEq + Debug>(
+        &mut self,
+        subject: &str,
+        claim: &str,
+        found: T,
+        wanted: T,
+    ) {
+        if found == wanted {
+            self.check_of(subject, claim, true);
+        } else {
+            self.failed += 1;
+            println!("FAIL: {subject}: {claim}: found {found:x?}, wanted {wanted:x?}");
+        }
+    }
+
     /// Says `claim`, and how many of `rounds` broke it with the first that did.
     pub fn check_none<T: Debug>(&mut self, claim: &str, broken: u64, first: Option<T>) {
         match first {

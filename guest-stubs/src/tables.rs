@@ -108,6 +108,12 @@ pub fn load_registers() {
     unsafe { asm!("ltr {0:x}", in(reg) TASK, options(nostack)) };
 }
 
+/// Loads GDTR and IDTR on another CPU than the one that boots. Its TR stays empty.
+pub fn load_shared() {
+    load_gdt();
+    load_idt((&raw const IDT).addr() as u64, 4095);
+}
+
 fn load_gdt() {
     let pointer = Pointer {
         limit: 71,

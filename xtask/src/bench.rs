@@ -28,6 +28,8 @@ use crate::{paths, say, table};
 const VM: &str = "exit-cost";
 /// What its lines with figures start with.
 const MARK: &str = "exit-cost ";
+/// What the names of rows end with that only `qemu/exits-software.toml` has.
+const EXIT_SUFFIX: &str = "-exit";
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -79,6 +81,13 @@ struct Peer {
     xen: Option<u64>,
 }
 
+impl Peers {
+    /// Whether local APICs are also to be measured without the CPU's help.
+    fn has_exit_rows(&self) -> bool {
+        self.row.iter().any(|row| row.id.ends_with(EXIT_SUFFIX))
+    }
+}
+
 /// One row of the result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Row {
@@ -104,12 +113,17 @@ pub fn run(command: &BenchCommand) -> Result<()> {
 
 fn exits(args: &ExitsArgs) -> Result<()> {
     let mut peers = peers()?;
-    let source = manifest::read(&paths::recipes().join("exits.toml"))?;
+    let read = |name: &str| manifest::read(&paths::recipes().join(name));
+    let (source, by_exits) = (read("exits.toml")?, read("exits-software.toml")?);
     let mut all = Vec::new();
     for engine in engines(&args.machine)? {
         let peers = peers.remove(engine.name()).unwrap_or_default();
-        let run = measure(engine, &args.machine, &source)?;
-        let rows = rows(run.0, &run.1, &peers);
+        let machine = Machine::set_up(engine, &args.machine)?;
+        let mut runs = vec![measure(&machine, &source)?];
+        if peers.has_exit_rows() {
+            runs.push(measure(&machine, &by_exits)?);
+        }
+        let rows = rows(machine.engine.name(), &runs, &peers);
         if args.format == Format::Table {
             println!("{}{}\n", rows_table(&rows), peers.source);
         }
@@ -138,13 +152,8 @@ fn engines(args: &MachineArgs) -> Result<Vec<Box<dyn Engine>>> {
     engine::choose_all(&args.on, wishes)
 }
 
-/// The engine's name, and what came out.
-fn measure(
-    engine: Box<dyn Engine>,
-    args: &MachineArgs,
-    source: &Source,
-) -> Result<(&'static str, Transcript)> {
-    let machine = Machine::set_up(engine, args)?;
+/// What came out.
+fn measure(machine: &Machine, source: &Source) -> Result<Transcript> {
     let packed = machine.pack(source)?;
     let step = say::Step::begin(format!("measuring on {}", machine.engine.name()));
     let mut silent = Silent(Transcript::new(Keep::All));
@@ -152,12 +161,13 @@ fn measure(
     let Silent(run) = silent;
     ended.check(&run)?;
     step.done("");
-    Ok((machine.engine.name(), run))
+    Ok(run)
 }
 
 /// The rows of the peers' table in its order, then what else was measured.
-fn rows(engine: &str, run: &Transcript, peers: &Peers) -> Vec<Row> {
-    let mut measured: BTreeMap<&str, Option<u64>> = run.of_vm(VM).filter_map(figure).collect();
+fn rows(engine: &str, runs: &[Transcript], peers: &Peers) -> Vec<Row> {
+    let lines = runs.iter().flat_map(|run| run.of_vm(VM));
+    let mut measured: BTreeMap<&str, Option<u64>> = lines.filter_map(figure).collect();
     let mut rows: Vec<Row> = Vec::new();
     for peer in &peers.row {
         let ticks = measured.remove(peer.id.as_str()).flatten();
@@ -262,7 +272,7 @@ mod tests {
             ]"#;
         let mut run = Transcript::new(Keep::All);
         run.push(text.as_bytes(), |_| {});
-        rows("bochs", &run, &toml::from_str(peers).unwrap())
+        rows("bochs", &[run], &toml::from_str(peers).unwrap())
     }
 
     #[test]

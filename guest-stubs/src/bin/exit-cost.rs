@@ -2,13 +2,15 @@
 //!
 //! RDTSC before and after, 256 times, the median, as `exit-cost <row> <ticks>` or
 //! `exit-cost <row> n/a`. The rows are listed in this package's README; their names are an
-//! interface. Give the VM 4 KiB second-stage pages, or `first-touch` is no exit.
+//! interface. Give the VM 4 KiB second-stage pages, or `first-touch` is no exit. `only=apic`
+//! measures the local APIC's rows and no others, `suffix=-exit` ends their names with that: so
+//! one machine's can be held against each other, looked after by the CPU and not.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use core::arch::{asm, naked_asm};
 use guest_stubs::memory::{self, SCRATCH};
 use guest_stubs::{
-    Boot, Report, console, cpu, hypercall, instruction, pit, port, println, stub, tables,
+    Boot, Report, apic, console, cpu, hypercall, instruction, pit, port, println, stub, tables,
 };
 
 stub!("what each kind of exit costs, in TSC ticks", run);
@@ -21,6 +23,21 @@ const LINE_STATUS: u16 = console::COM1 + 5;
 
 fn run(report: &mut Report, boot: &Boot) {
     pit::set_up_pic(1 << pit::LINE);
+    if boot.value("only") != Some("apic") {
+        measure_all_but_apic(boot);
+    }
+    measure_apic(boot.value("suffix").unwrap_or(""));
+    if boot.value("only") != Some("apic") {
+        measure_loop();
+    }
+    if apic::has_x2apic() {
+        let left = apic::has(apic::REQUESTS, VECTOR) || apic::has(apic::IN_SERVICE, VECTOR);
+        report.check("every interrupt was taken and ended", !left);
+    }
+    report.check("every row was measured", true);
+}
+
+fn measure_all_but_apic(boot: &Boot) {
     measure_touches(boot);
     row("rdtsc-pair", median(|_| ()));
     row("cpuid", median(|_| _ = cpu::cpuid(0, 0)));
@@ -33,9 +50,6 @@ fn run(report: &mut Report, boot: &Boot) {
     let cr3 = cpu::cr3();
     row("mov-cr3", median(|_| cpu::set_cr3(cr3)));
     measure_timer();
-    measure_apic();
-    measure_loop();
-    report.check("every row was measured", true);
 }
 
 fn row(name: &str, ticks: u64) {
@@ -206,60 +220,58 @@ fn wait(ticks: u64) {
     while cpu::tsc() - start < ticks {}
 }
 
-fn measure_apic() {
+/// What a local APIC costs. The names of its rows end with `suffix`.
+fn measure_apic(suffix: &str) {
+    let apic_row = |name: &str, ticks: u64| println!("exit-cost {name}{suffix} {ticks}");
     if cpu::has_apic() {
-        row("xapic-read", median(|_| load(0xfee0_0020)));
+        apic_row("xapic-read", median(|_| load(0xfee0_0020)));
     } else {
         not_here("xapic-read");
     }
-    if cpu::has_apic() && cpu::cpuid(1, 0).ecx & (1 << 21) != 0 {
-        measure_x2apic();
+    if apic::has_x2apic() {
+        measure_x2apic(&apic_row);
     } else {
-        ["x2apic-self-ipi", "self-ipi-isr", "tsc-deadline"]
-            .into_iter()
-            .for_each(not_here);
+        [
+            "x2apic-self-ipi",
+            "self-ipi-isr",
+            "hlt-pending",
+            "tsc-deadline",
+        ]
+        .into_iter()
+        .for_each(not_here);
     }
 }
 
-/// x2APIC registers as MSRs `[SDM 3A, "x2APIC Register Address Space", ed. 085]`.
-const APIC_BASE: u32 = 0x1b;
 const APIC_EOI: u32 = 0x80b;
-const APIC_SPURIOUS: u32 = 0x80f;
-const APIC_TIMER: u32 = 0x832;
 const APIC_SELF_IPI: u32 = 0x83f;
-const TSC_DEADLINE: u32 = 0x6e0;
 const VECTOR: u8 = 0x40;
 
-fn measure_x2apic() {
-    cpu::wrmsr(APIC_BASE, cpu::rdmsr(APIC_BASE) | 0xc00);
-    cpu::wrmsr(APIC_SPURIOUS, 0x1ff);
+fn measure_x2apic(apic_row: &impl Fn(&str, u64)) {
+    apic::enter_x2apic();
+    apic::switch_on();
     tables::set_gate(
         VECTOR.into(),
         (acknowledge as *const ()).addr() as u64,
         0x8e01,
     );
-    row(
-        "x2apic-self-ipi",
-        median(|_| cpu::wrmsr(APIC_SELF_IPI, VECTOR.into())),
-    );
+    let request = || cpu::wrmsr(APIC_SELF_IPI, VECTOR.into());
+    apic_row("x2apic-self-ipi", median(|_| request()));
     cpu::let_interrupts_in();
-    row(
-        "self-ipi-isr",
-        median(|_| {
-            cpu::wrmsr(APIC_SELF_IPI, VECTOR.into());
-            cpu::let_interrupts_in();
-        }),
-    );
+    let taken = median(|_| {
+        request();
+        cpu::let_interrupts_in();
+    });
+    apic_row("self-ipi-isr", taken);
+    let woken = median_after(|_| request(), |_, ()| cpu::sleep());
+    apic_row("hlt-pending", woken);
     if cpu::cpuid(1, 0).ecx & (1 << 24) == 0 {
         return not_here("tsc-deadline");
     }
-    cpu::wrmsr(APIC_TIMER, 1 << 18 | u64::from(VECTOR));
+    apic::write(apic::LVT_TIMER, apic::AT_DEADLINE | u32::from(VECTOR));
     let far = cpu::tsc() + (1 << 40);
-    row(
-        "tsc-deadline",
-        median(|round| cpu::wrmsr(TSC_DEADLINE, far + round)),
-    );
-    cpu::wrmsr(TSC_DEADLINE, 0);
+    let armed = median(|round| cpu::wrmsr(apic::TSC_DEADLINE, far + round));
+    apic_row("tsc-deadline", armed);
+    cpu::wrmsr(apic::TSC_DEADLINE, 0);
 }
 
 /// An interrupt routine that does nothing but end the interrupt.
