@@ -12,6 +12,8 @@ use skerry_manifest::VmManifest;
 pub(super) const MEMORY_BYTES: u64 = 128 << 20;
 /// What the hypervisor needs of a machine's memory for a VM, beside the VM's own.
 pub(super) const BESIDE_BYTES: u64 = 4 << 20;
+/// What a machine's memory has to hold beside all VMs: components, images and a loader's copies.
+pub(super) const BUNDLE_BYTES: u64 = 64 << 20;
 /// The time limit of an image that names none, as kvm-unit-tests has it.
 pub(super) const LIMIT_S: u64 = 90;
 
@@ -54,7 +56,7 @@ impl Case {
     /// The same, with no more memory than there is; what lacks is told if it fails.
     pub(super) fn within(&self, most_bytes: u64) -> Self {
         let mut case = self.clone();
-        let most_bytes = most_bytes.saturating_sub(BESIDE_BYTES);
+        let most_bytes = most_bytes.saturating_sub(BESIDE_BYTES + BUNDLE_BYTES);
         if case.memory_bytes > most_bytes {
             let asked = case.memory_bytes >> 20;
             case.wants.push(format!("{asked} MiB of memory"));
@@ -125,6 +127,15 @@ pub(super) mod tests {
         assert_eq!(case.cmdline(), "vmexit.flat cpuid");
         case.kind = ImageKind::Pvh;
         assert_eq!(case.vm("v1".into()).cmdline, "cpuid");
+    }
+
+    #[test]
+    fn an_image_gets_no_more_memory_than_there_is_and_misses_it() {
+        let whole = case("a").within(1 << 30);
+        assert_eq!((whole.memory_bytes, whole.wants.len()), (MEMORY_BYTES, 0));
+        let less = case("a").within(100 << 20);
+        assert_eq!(less.memory_bytes, 32 << 20);
+        assert_eq!(less.wants, ["128 MiB of memory"]);
     }
 
     #[test]

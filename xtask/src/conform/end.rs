@@ -72,6 +72,7 @@ mod tests {
         let ends = [
             (StopReason::DebugExit(38), End::Value(38)),
             (StopReason::Shutdown(1), End::Value(1)),
+            (StopReason::PoweredOff, End::PowerOff),
             (StopReason::Halted, End::Halted),
             (StopReason::TripleFault, End::TripleFault),
             (StopReason::ResetAsked, End::Reset),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::case::{BESIDE_BYTES, Case};
+use super::case::{BESIDE_BYTES, BUNDLE_BYTES, Case};
 use super::end::End;
 use super::watch::{Heard, Watch};
 use crate::machine::{Ended, Machine};
@@ -38,7 +38,7 @@ pub(super) struct Boots {
 
 /// The cases in batches: at most `most` in each, and no more memory than `bytes`.
 pub(super) fn batches(cases: &[Case], most: usize, bytes: u64) -> Vec<Vec<usize>> {
-    let bytes = bytes.min(MOST_BYTES);
+    let bytes = bytes.saturating_sub(BUNDLE_BYTES).min(MOST_BYTES);
     let mut batches: Vec<(u64, Vec<usize>)> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let own = case.memory_bytes.saturating_add(BESIDE_BYTES);
@@ -205,7 +205,7 @@ mod tests {
         let cases = [128, 128, 128, 600, 128].map(mib);
         let all = |most, bytes| batches(&cases, most, bytes);
         assert_eq!(all(2, 8 << 30), [vec![0, 1], vec![2, 3], vec![4]]);
-        assert_eq!(all(9, 700 << 20), [vec![0, 1, 2], vec![3], vec![4]]);
+        assert_eq!(all(9, 764 << 20), [vec![0, 1, 2], vec![3], vec![4]]);
         // One that is too big by itself is alone.
         assert_eq!(all(9, 1 << 20).len(), 5);
         assert_eq!(all(9, u64::MAX), [vec![0, 1, 2, 3, 4]]);

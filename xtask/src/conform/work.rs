@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::case::Case;
+use super::end::End;
 use super::guest::{self, Boots, Run};
 use super::native;
 use super::verdict::judge;
+use super::watch::Heard;
 use crate::engine::Engine;
+use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::paths::After;
 use crate::say;
@@ -116,7 +120,10 @@ pub(super) fn run(shares: &[Share], pace: Pace) -> Result<Done> {
                 .filter_map(|i| share.cases.get(*i))
                 .collect();
             announce(share, &cases);
-            let boots = share.place.run(&cases);
+            let boots = share
+                .place
+                .run(&cases)
+                .or_else(|error| broken(error, &cases));
             let Ok(mut done) = done.lock() else { break };
             if boots.is_err() {
                 next.store(tasks.len(), Ordering::Relaxed);
@@ -163,6 +170,24 @@ fn announce(share: &Share, cases: &[&Case]) {
     say::note(&format!("{}: {} ...", share.place.name(), names.join(", ")));
 }
 
+/// A boot that failed before it began is told of like one that broke; but a signal, or a tool
+/// that is missing, ends everything.
+fn broken(error: anyhow::Error, cases: &[&Case]) -> Result<Boots> {
+    if let Some(Failure::Interrupted(_) | Failure::Missing(_)) = error.downcast_ref() {
+        return Err(error);
+    }
+    let why = format!("{error:#}");
+    let run = |_: &&Case| Run {
+        heard: Heard::new(Duration::ZERO),
+        end: End::Broke(why.clone()),
+    };
+    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    Ok(Boots {
+        runs: cases.iter().map(run).collect(),
+        broken: vec![format!("{}: {why}", names.join(", "))],
+    })
+}
+
 fn settle(done: &mut Result<Done>, task: &Task, boots: Result<Boots>) {
     match (done.as_mut(), boots) {
         (Ok(done), Ok(boots)) => {
@@ -196,7 +221,18 @@ fn tell(share: &Share, cases: &[&Case], task: &Task, done: &Done, all: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::tests::case;
     use super::*;
+
+    #[test]
+    fn a_boot_that_cannot_begin_is_a_result_and_a_signal_is_not() {
+        let case = case("a");
+        let failed = broken(Failure::Input("too much memory".into()).into(), &[&case]).unwrap();
+        assert_eq!(failed.broken, ["a: too much memory"]);
+        assert_eq!(failed.runs[0].end, End::Broke("too much memory".into()));
+        assert!(broken(Failure::Interrupted(2).into(), &[&case]).is_err());
+        assert!(broken(Failure::Missing("qemu".into()).into(), &[&case]).is_err());
+    }
 
     #[test]
     fn images_are_spread_over_the_jobs_before_boots_are_filled() {

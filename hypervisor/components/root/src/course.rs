@@ -134,6 +134,7 @@ mod tests {
     fn success_and_the_operator_are_the_end_of_a_restarting_vm() {
         for reason in [
             StopReason::Shutdown(0),
+            StopReason::PoweredOff,
             StopReason::Halted,
             StopReason::Operator,
             StopReason::Dismissed,

@@ -56,6 +56,8 @@ pub enum StopReason {
     Shutdown(u32),
     /// The guest wrote this value to the debug-exit port; its status is `value`.
     DebugExit(u32),
+    /// The guest switched its machine off, as its firmware's tables say how.
+    PoweredOff,
     /// The guest executed HLT with interrupts off: it can never wake.
     Halted,
     /// The guest's CPU shut down on a triple fault.
@@ -120,7 +122,7 @@ impl StopReason {
     pub const fn status(self) -> u32 {
         match self {
             Self::Shutdown(status) | Self::DebugExit(status) => status,
-            Self::Halted | Self::Operator | Self::Dismissed => 0,
+            Self::PoweredOff | Self::Halted | Self::Operator | Self::Dismissed => 0,
             Self::TripleFault
             | Self::ResetAsked
             | Self::EntryFailed(_)
@@ -148,6 +150,7 @@ impl StopReason {
             Self::Image => (9, 0),
             Self::Monitor(MonitorEnd::Panicked) => (10, 0),
             Self::Monitor(MonitorEnd::HeapExhausted) => (11, 0),
+            Self::PoweredOff => (12, 0),
             Self::OutOfMemory | Self::Operator | Self::Dismissed | Self::Monitor(_) => return None,
         })
     }
@@ -168,6 +171,7 @@ impl StopReason {
             9 => Self::Image,
             10 => Self::Monitor(MonitorEnd::Panicked),
             11 => Self::Monitor(MonitorEnd::HeapExhausted),
+            12 => Self::PoweredOff,
             _ => Self::Monitor(MonitorEnd::Unknown(code)),
         }
     }
@@ -178,6 +182,7 @@ impl core::fmt::Display for StopReason {
         match self {
             Self::Shutdown(status) => write!(f, "shutdown with status {status}"),
             Self::DebugExit(value) => write!(f, "debug exit with value {value}"),
+            Self::PoweredOff => write!(f, "powered off"),
             Self::Halted => write!(f, "halted with interrupts off"),
             Self::TripleFault => write!(f, "triple fault"),
             Self::ResetAsked => write!(f, "reset asked for"),
@@ -202,6 +207,7 @@ mod tests {
         for reason in [
             StopReason::Shutdown(7),
             StopReason::DebugExit(u32::MAX),
+            StopReason::PoweredOff,
             StopReason::Halted,
             StopReason::TripleFault,
             StopReason::ResetAsked,

@@ -42,7 +42,7 @@ impl<'a> Bus<'a> {
             Effect::None => {}
             Effect::Console(byte) => self.console.push(byte),
             Effect::Reset => self.end = Some(Resume::Reset),
-            Effect::PowerOff => self.end = Some(Resume::Stop(StopReason::Shutdown(0))),
+            Effect::PowerOff => self.end = Some(Resume::Stop(StopReason::PoweredOff)),
             Effect::DebugExit(value) => {
                 self.end = Some(Resume::Stop(StopReason::DebugExit(value)));
             }
