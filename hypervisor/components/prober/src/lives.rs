@@ -22,7 +22,7 @@ pub fn probe(objects: &Objects, tally: &mut Tally) {
     one_life(tally);
     tally.conclude("a component starts once, and its end is told with its cause");
     foreign_vcpu(objects, tally);
-    one_vcpu(objects, tally);
+    one_guest(objects, tally);
     tally.conclude("a vCPU is its component's alone");
     told_fields(objects, tally);
     tally.conclude("a vCPU's fields are told where it has any, and nothing else is");
@@ -103,16 +103,27 @@ fn foreign_vcpu(objects: &Objects, tally: &mut Tally) {
     }
 }
 
-fn one_vcpu(objects: &Objects, tally: &mut Tally) {
+/// A component runs vCPUs of one guest only, made with flags that are known.
+fn one_guest(objects: &Objects, tally: &mut Tally) {
+    let [start, end] = desk::GUEST_WORDS;
+    let other = calls::guest_create(own::MACHINE, &[GuestRange { start, end }], 4096);
+    let Some(other) = tally.expect_done("GuestCreate", "", other) else {
+        return;
+    };
+    let second = calls::vcpu_create(own::MACHINE, other, objects.runner(), 0);
+    let how = "of a second guest for one component";
+    let second = second.map(Handle::word);
+    tally.expect("VcpuCreate", how, second, &[Refused::WrongState]);
     let guest = objects.of(ObjectKind::Guest);
-    let second = calls::vcpu_create(own::MACHINE, guest, objects.runner(), 0);
-    let how = "for a component that has one";
+    let flagged = calls::vcpu_create(own::MACHINE, guest, objects.runner(), 2);
+    let flagged = flagged.map(Handle::word);
     tally.expect(
         "VcpuCreate",
-        how,
-        second.map(Handle::word),
-        &[Refused::WrongState],
+        "with flag 1",
+        flagged,
+        &[Refused::BadArgument],
     );
+    tally.expect_done("ObjectEnd", "of the guest", calls::object_end(other));
 }
 
 /// Two that every VMCS has something in, and what is no field of it and no MSR to be told.

@@ -24,8 +24,6 @@ fields! {
     0x2008 EXIT_MSR_LOAD_ADDRESS "VM-exit MSR-load address."
     0x200a ENTRY_MSR_LOAD_ADDRESS "VM-entry MSR-load address."
     0x200e PML_ADDRESS "Page-modification-log address."
-    0x2012 VIRTUAL_APIC_ADDRESS "Virtual-APIC address."
-    0x2014 APIC_ACCESS_ADDRESS "APIC-access address."
     0x2016 POSTED_INTERRUPT_DESCRIPTOR "Posted-interrupt descriptor address."
     0x2018 VM_FUNCTION_CONTROLS "VM-function controls."
     0x2024 EPTP_LIST_ADDRESS "EPTP-list address."
@@ -38,7 +36,6 @@ fields! {
     0x2812 GUEST_BNDCFGS "Guest IA32_BNDCFGS."
     0x2818 GUEST_PKRS "Guest IA32_PKRS."
     0x2c06 HOST_PKRS "Host IA32_PKRS."
-    0x401c TPR_THRESHOLD "TPR threshold."
 }
 
 const SEGMENTS: [Segment; 8] = [
@@ -70,10 +67,7 @@ mod tests {
     fn encodings_are_those_others_read_in_the_manual() {
         let pairs = [
             (TSC_MULTIPLIER, control::TSC_MULTIPLIER_FULL),
-            (VIRTUAL_APIC_ADDRESS, control::VIRT_APIC_ADDR_FULL),
-            (APIC_ACCESS_ADDRESS, control::APIC_ACCESS_ADDR_FULL),
             (VMWRITE_BITMAP, control::VMWRITE_BITMAP_ADDR_FULL),
-            (TPR_THRESHOLD, control::TPR_THRESHOLD),
             (GUEST_BNDCFGS, guest::IA32_BNDCFGS_FULL),
         ];
         for (ours, theirs) in pairs {

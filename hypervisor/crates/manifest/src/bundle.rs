@@ -343,8 +343,10 @@ mod tests {
         assert_eq!(refused(b""), BundleError::NoManifest);
         assert_eq!(refused(&[0; 4096]), BundleError::NoManifest);
         assert_eq!(refused(&archive(b"")), BundleError::NoVersion);
-        assert_eq!(refused(&archive(b"SKRY\x03")), BundleError::NoVersion);
-        let cut = refused(&archive(b"SKRY\x03\0\0\0\x01"));
+        let version = VERSION.to_le_bytes();
+        let short = [b"SKRY", &version[..1]].concat();
+        assert_eq!(refused(&archive(&short)), BundleError::NoVersion);
+        let cut = refused(&archive(&[b"SKRY", &version[..], &[1]].concat()));
         assert!(matches!(cut, BundleError::Manifest(_)), "{cut}");
     }
 

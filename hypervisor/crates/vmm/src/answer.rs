@@ -358,10 +358,12 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
         if msr::arms_timer(state, self.cpus.current_mut(), now) {
             // The deadline may now be too early, which costs an exit, but not too late.
-            let due = self.cpus.current().apic.deadline();
+            let apic = &self.cpus.current().apic;
+            let due = apic.deadline();
+            // A deadline in the past has requested its interrupt already.
+            self.attention |= apic.pending();
             self.apic_deadline = self.apic_deadline.min(due);
             self.deadline = self.deadline.min(due);
-            self.attention |= due <= now;
             return Resume::Enter;
         }
         match msr::write(state, self.cpus.current_mut(), now) {
