@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use skerry_abi::layout::{
     FILES, GUEST_WINDOW, HEAP, IMAGE, MYSELF, STACK, STACK_TOP, START_PAGE, STATE_PAGE, USER_END,
-    VM_PAGE, VMM_HEAP_PAGES,
+    VCPU_STRIDE, VM_PAGE, VMM_HEAP_PAGES,
 };
 use skerry_abi::{Call, Handle, ObjectKind, Refused, own};
 use skerry_component::{calls, clock, sabotage};
@@ -195,7 +195,7 @@ fn hostile_pointers() -> Vec<u64> {
         IMAGE - 8,
         START_PAGE,
         START_PAGE - 8,
-        STATE_PAGE + PAGE_BYTES,
+        STATE_PAGE + VCPU_STRIDE,
         VM_PAGE + PAGE_BYTES - 8,
         HEAP - 8,
         heap_end - 8,

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 use core::hint::black_box;
-use skerry_abi::layout::{GUEST_END, GUEST_WINDOW, HEAP, STACK, STACK_TOP, START_PAGE, STATE_PAGE};
+use skerry_abi::layout::{
+    GUEST_END, GUEST_WINDOW, HEAP, STACK, STACK_TOP, START_PAGE, STATE_PAGE, VCPU_STRIDE,
+};
 use skerry_component::{instruction, sabotage};
-use skerry_words::PAGE_BYTES;
 
 /// Calls itself without end.
 #[inline(never)]
@@ -72,7 +73,7 @@ fn address(place: Option<&str>) -> u64 {
         "text" => sabotage::own_text(),
         "rodata" => sabotage::own_rodata(),
         "start-page" => START_PAGE,
-        "behind-state" => STATE_PAGE + PAGE_BYTES,
+        "behind-state" => STATE_PAGE + VCPU_STRIDE,
         "below-heap" => HEAP - 8,
         "above-stack" => STACK_TOP,
         "guard" => STACK - 8,
