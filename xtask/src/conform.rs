@@ -141,13 +141,18 @@ pub fn run(args: &ConformArgs) -> Result<()> {
         refused,
         ..Results::default()
     };
+    let mut stopped = None;
     if !cases.is_empty() {
         let shares = args.shares(engines, built, &cases)?;
-        let done = work::run(&shares, args.pace())?;
+        let mut done = work::run(&shares, args.pace());
+        stopped = done.stopped.take();
         results.fill(&shares, done, &baseline.unwrap_or_default())?;
     }
     args.report(&results)?;
-    Ok(results.check()?)
+    match stopped {
+        Some(error) => Err(error),
+        None => Ok(results.check()?),
+    }
 }
 
 impl ConformArgs {
@@ -246,7 +251,7 @@ impl ConformArgs {
 impl Results {
     /// Judges, compares and marks everything that was done.
     fn fill(&mut self, shares: &[Share], done: Done, baseline: &Baseline) -> Result<()> {
-        let Done { runs, broken } = done;
+        let Done { runs, broken, .. } = done;
         self.broken = broken;
         for ((share, case), run) in runs {
             let Some(of) = shares.get(share) else {

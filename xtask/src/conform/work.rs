@@ -51,6 +51,16 @@ pub(super) struct Done {
     pub(super) runs: BTreeMap<(usize, usize), Run>,
     /// What broke, that must not, whatever guests do.
     pub(super) broken: Vec<String>,
+    /// What ended the work early, if something did.
+    pub(super) stopped: Option<anyhow::Error>,
+}
+
+impl Done {
+    fn settle(&mut self, task: &Task, boots: Boots) {
+        let keys = task.cases.iter().map(|case| (task.share, *case));
+        self.runs.extend(keys.zip(boots.runs));
+        self.broken.extend(boots.broken);
+    }
 }
 
 /// How much is done at a time.
@@ -100,38 +110,31 @@ pub(super) fn engine_of(place: &str) -> &str {
     place.strip_suffix(BARE).unwrap_or(place)
 }
 
-/// Does all of it.
-///
-/// # Errors
-/// An engine cannot be started, a signal stopped us.
-pub(super) fn run(shares: &[Share], pace: Pace) -> Result<Done> {
+/// Does all of it, or as much as is done before something ends it: then that is in `stopped`.
+pub(super) fn run(shares: &[Share], pace: Pace) -> Done {
     let tasks = tasks(shares, pace);
     let all: usize = shares.iter().map(|share| share.cases.len()).sum();
     let next = AtomicUsize::new(0);
-    let done: Mutex<Result<Done>> = Mutex::new(Ok(Done::default()));
+    let done: Mutex<Done> = Mutex::default();
     let work = || {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Some(share) = shares.get(task.share) else {
                 break;
             };
-            let cases: Vec<&Case> = task
-                .cases
-                .iter()
-                .filter_map(|i| share.cases.get(*i))
-                .collect();
+            let cases = task.cases.iter().filter_map(|case| share.cases.get(*case));
+            let cases: Vec<&Case> = cases.collect();
             announce(share, &cases);
-            let boots = share
-                .place
-                .run(&cases)
-                .or_else(|error| broken(error, &cases));
+            let boots = share.place.run(&cases);
+            let boots = boots.or_else(|error| broken(error, &cases));
             let Ok(mut done) = done.lock() else { break };
-            if boots.is_err() {
-                next.store(tasks.len(), Ordering::Relaxed);
+            match boots {
+                Ok(boots) => done.settle(task, boots),
+                Err(error) => {
+                    next.store(tasks.len(), Ordering::Relaxed);
+                    done.stopped.get_or_insert(error);
+                }
             }
-            settle(&mut done, task, boots);
-            if let Ok(done) = done.as_ref() {
-                tell(share, &cases, task, done, all);
-            }
+            tell(share, &cases, task, &done, all);
         }
     };
     thread::scope(|scope| {
@@ -139,8 +142,7 @@ pub(super) fn run(shares: &[Share], pace: Pace) -> Result<Done> {
             scope.spawn(work);
         }
     });
-    done.into_inner()
-        .unwrap_or_else(|_| anyhow::bail!("a worker panicked"))
+    done.into_inner().unwrap_or_default()
 }
 
 /// Guests first: they take longest, and a single image fills the gaps at the end.
@@ -186,19 +188,6 @@ fn broken(error: anyhow::Error, cases: &[&Case]) -> Result<Boots> {
         runs: cases.iter().map(run).collect(),
         broken: vec![format!("{}: {why}", names.join(", "))],
     })
-}
-
-fn settle(done: &mut Result<Done>, task: &Task, boots: Result<Boots>) {
-    match (done.as_mut(), boots) {
-        (Ok(done), Ok(boots)) => {
-            let keys = task.cases.iter().map(|case| (task.share, *case));
-            done.runs.extend(keys.zip(boots.runs));
-            done.broken.extend(boots.broken);
-        }
-        (Ok(_), Err(error)) => *done = Err(error),
-        // The first error is the one that is told.
-        (Err(_), _) => {}
-    }
 }
 
 fn tell(share: &Share, cases: &[&Case], task: &Task, done: &Done, all: usize) {
