@@ -1,6 +1,6 @@
 //! The local APIC as a stub reaches it, and the interrupts that come by it.
 //!
-//! [`read`] and [`write`] take the registers' offsets in the page and go by memory or, in
+//! [`read`] and [`write()`] take the registers' offsets in the page and go by memory or, in
 //! x2APIC mode, by MSRs. [`set_up`] points the vectors from 30h on and the NMI's at routines
 //! that count, per CPU and in the order of arrival, and end the interrupt. Registers are as in
 //! `[SDM 3A, "Advanced Programmable Interrupt Controller (APIC)", ed. 085]`.
