@@ -145,7 +145,7 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
             if now < limit {
                 return After::Enter;
             }
-            vcpu.tell(&VmExit::Timer);
+            vcpu.tell(&VmExit::Timer, now);
             return After::Hand;
         }
         VmExit::Timer if now >= slice_end => return After::Preempt,
@@ -156,7 +156,7 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
         VmExit::Init => return After::Enter,
         _ => {}
     }
-    vcpu.tell(&exit);
+    vcpu.tell(&exit, now);
     After::Hand
 }
 

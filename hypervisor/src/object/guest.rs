@@ -63,7 +63,7 @@ impl Guest {
         })
     }
 
-    /// The tables, for a vCPU to run on, and the page at `fee00000`.
+    /// The tables, for a vCPU to run on.
     pub fn stage(&self) -> &Stage {
         self.stage.as_ref().unwrap_or_else(|| gone())
     }

@@ -53,11 +53,11 @@ impl Vcpu {
         unsafe { self.view.deadline() }
     }
 
-    /// Tells its VMM of an exit.
+    /// Tells its VMM of an exit that came at `now`.
     #[inline(always)]
-    pub fn tell(&mut self, exit: &VmExit) {
+    pub fn tell(&mut self, exit: &VmExit, now: Tsc) {
         // SAFETY: as above.
-        unsafe { self.view.tell(ExitWords::encode(exit)) };
+        unsafe { self.view.tell(ExitWords::encode(exit), now) };
     }
 
     /// What there is to tell of it; its component has run for `run_tsc` ticks in all.

@@ -70,13 +70,15 @@ impl StateView {
         unsafe { (*self.0.as_ptr()).deadline }
     }
 
-    /// Tells the VMM of an exit.
+    /// Tells the VMM of an exit that came at `now`.
     ///
     /// # Safety
     /// As for [`StateView::deadline`].
     #[inline(always)]
-    pub unsafe fn tell(self, exit: ExitWords) {
+    pub unsafe fn tell(self, exit: ExitWords, now: Tsc) {
         // SAFETY: as above.
         unsafe { (*self.0.as_ptr()).exit = exit };
+        // SAFETY: as above.
+        unsafe { (*self.0.as_ptr()).exit_tsc = now };
     }
 }

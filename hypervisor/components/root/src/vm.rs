@@ -181,23 +181,15 @@ impl Vm {
         let (rings, count) = console.rings_of(self.index).ok_or(Refused::BadArgument)?;
         instance.map(rings, CONSOLE_PAGE, count, READ_WRITE)?;
         let component = instance.component.handle();
+        instance.grant(self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE)?;
         let mut vcpus = Vec::new();
-        for _ in 0..self.manifest.vcpus {
+        for number in 0..self.manifest.vcpus {
             let guest = guest.handle();
             let vcpu = calls::vcpu_create(own::MACHINE, guest, component, self.kept.vcpu_flags);
-            vcpus.push(Object::new(vcpu?));
-        }
-        let signal = (self.kept.signal.handle(), Rights::SIGNAL, own::CONSOLE);
-        let rights = Rights::RUN | Rights::READ;
-        let mut handles = (0..).zip(&vcpus);
-        let handles = handles
-            .by_ref()
-            .map(|(n, vcpu)| (vcpu.handle(), rights, own::vcpu(n)));
-        let mut handles: Vec<_> = handles.collect();
-        // The first vCPU, the console, the other vCPUs: in the order of their numbers.
-        handles.insert(handles.len().min(1), signal);
-        for (handle, rights, number) in handles {
-            instance.grant(handle, rights, number)?;
+            let vcpu = Object::new(vcpu?);
+            let rights = Rights::RUN | Rights::READ;
+            instance.grant(vcpu.handle(), rights, own::vcpu(number))?;
+            vcpus.push(vcpu);
         }
         let wake = calls::notification_create(component, vmm_bits::CONSOLE);
         let wake = Object::new(wake?);

@@ -128,16 +128,18 @@ pub fn scratch_write_start_page(at: u64, page: &StartPage) {
     scratch_write(at, bytes);
 }
 
-/// The pages of the VMM's vCPUs, each taken at most once: bit `n` for vCPU `n`.
-static TAKEN: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
+/// The state pages that are taken: bit `n` for vCPU `n`.
+static STATES_TAKEN: AtomicU32 = AtomicU32::new(0);
+/// The same of the APIC pages.
+static APICS_TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// Where the pages of vCPU `index` are, if `which` of them is taken for the first time.
-fn take(index: u32, which: &AtomicU32) -> Option<u64> {
+/// Where the pages of vCPU `index` are, if one of the kind of `taken` is taken for the first time.
+fn take(index: u32, taken: &AtomicU32) -> Option<u64> {
     if u64::from(index) >= MOST_VCPUS {
         return None;
     }
     let bit = 1 << index;
-    let before = which.fetch_or(bit, Ordering::Relaxed);
+    let before = taken.fetch_or(bit, Ordering::Relaxed);
     (before & bit == 0).then(|| STATE_PAGE.saturating_add(VCPU_STRIDE * u64::from(index)))
 }
 
@@ -146,7 +148,7 @@ fn take(index: u32, which: &AtomicU32) -> Option<u64> {
 /// keeps it must not keep what it has read across one.
 #[must_use]
 pub fn take_apic_page(index: u32) -> Option<ApicFrame> {
-    let at = take(index, &TAKEN[1])?.saturating_add(PAGE_BYTES);
+    let at = take(index, &APICS_TAKEN)?.saturating_add(PAGE_BYTES);
     Some(ApicFrame(at as *mut ApicPage))
 }
 
@@ -159,7 +161,7 @@ impl StatePage {
     /// already.
     #[must_use]
     pub fn take(index: u32) -> Option<Self> {
-        let at = take(index, &TAKEN[0])?;
+        let at = take(index, &STATES_TAKEN)?;
         // SAFETY: ring 0 has mapped it there with the vCPU; all its bytes are values; this
         // line is reached once for each.
         Some(Self(unsafe { &mut *(at as *mut GuestState) }))

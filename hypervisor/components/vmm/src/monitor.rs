@@ -128,8 +128,8 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
 
     #[inline(always)]
     fn answer(&mut self, exit: &VmExit) -> Option<Resume> {
-        let now = self.ring0.now();
         let state = self.ring0.state();
+        let now = state.exit_tsc;
         let resume = self.vmm.answer(exit, state, &mut self.memory, now);
         if resume != Resume::Enter {
             return self.leave(resume, now);

@@ -7,9 +7,10 @@ use core::ops::Range;
 
 use skerry_devices::PlatformConfig;
 use skerry_devices::TestDevices;
+use skerry_devices::lapic::Delivery;
 use skerry_load::{ImageKind, Module, Request, layout};
 use skerry_pages::StartPage;
-use skerry_vmm::{ApicAssistance, CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
+use skerry_vmm::{CpuidRegisters, CpuidTable, GuestAbilities, VmmConfig};
 use skerry_words::Gpa;
 
 /// Where the optional memory-mapped UART is.
@@ -42,10 +43,10 @@ pub fn vmm_config(
             vcpus: vcpus(start),
             test_devices: test_devices(start),
         },
-        apic: if start.abilities & APIC != 0 {
-            ApicAssistance::There
+        delivery: if start.abilities & APIC != 0 {
+            Delivery::Hardware
         } else {
-            ApicAssistance::Absent
+            Delivery::Software
         },
     }
 }

@@ -40,18 +40,15 @@ pub mod own {
     /// `root`: ring 0's log, to write to (and to grant on, for reading).
     pub const LOG: Handle = Handle(1);
 
-    /// A VMM: its first vCPU.
-    pub const VCPU: Handle = Handle(0);
     /// A VMM: tells the console that its ring has changed.
-    pub const CONSOLE: Handle = Handle(1);
+    pub const CONSOLE: Handle = Handle(0);
+    /// A VMM: its first vCPU.
+    pub const VCPU: Handle = Handle(1);
 
     /// A VMM: its vCPU `index`, in the order in which they were made.
     #[must_use]
     pub const fn vcpu(index: u32) -> Handle {
-        match index {
-            0 => VCPU,
-            _ => Handle(index.saturating_add(CONSOLE.0)),
-        }
+        Handle(VCPU.0.saturating_add(index))
     }
 
     /// The console: ring 0's log, for reading.

@@ -202,7 +202,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
         let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
         let action = bus.action;
-        if bus.has_written {
+        if let Some(action) = action {
             self.act(action, now);
         }
         match answer {
@@ -369,7 +369,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         match msr::write(state, self.cpus.current_mut(), now) {
             Ok(action) => {
                 self.act(action, now);
-                self.find_apic();
+                if msr::places_apic(state) {
+                    self.find_apic(state);
+                }
                 Resume::Enter
             }
             Err(fault) => self.msr_answered(Err(fault), state),

@@ -5,9 +5,9 @@
 //! registers mean (`skerry_devices::lapic`), nor who gets what they send (`interrupts`).
 
 use core::ops::DerefMut;
-use skerry_devices::lapic::{Action, Mode};
+use skerry_devices::lapic::{Action, Delivery, Mode};
 use skerry_emulate::MmioTarget;
-use skerry_words::{ApicMode, ApicPage, Gpa, Tsc, Vector, Width};
+use skerry_words::{ApicMode, ApicPage, Gpa, GuestState, StateGroups, Tsc, Vector, Width};
 
 use crate::Vmm;
 use crate::cpu::Cpu;
@@ -16,26 +16,28 @@ use crate::cpu::Cpu;
 pub(crate) const NOWHERE: Gpa = Gpa(u64::MAX);
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
-    /// Looks where the current vCPU's local APIC is now.
-    pub(crate) fn find_apic(&mut self) {
+    /// Looks where the current vCPU's local APIC is now, and says in `state` how far the CPU shall
+    /// look after it.
+    pub(crate) fn find_apic(&mut self, state: &mut GuestState) {
         self.apic_page = match self.cpus.current().apic.mode() {
             Mode::Xapic { base } => base,
             Mode::X2apic | Mode::Disabled => NOWHERE,
         };
-    }
-
-    /// Whether the CPU could look after APIC pages at all.
-    pub(crate) fn assistance_is_there(&self) -> bool {
-        self.config.apic == crate::ApicAssistance::There
+        state.apic_mode = self.assistance();
+        state.dirty |= StateGroups::APIC;
     }
 
     /// How far the CPU shall look after the current vCPU's page.
-    pub(crate) fn assistance(&self) -> ApicMode {
-        if self.assistance_is_there() {
-            self.cpus.current().apic_mode()
-        } else {
-            ApicMode::SOFTWARE
+    fn assistance(&self) -> ApicMode {
+        match self.config.delivery {
+            Delivery::Hardware => self.cpus.current().apic_mode(),
+            Delivery::Software => ApicMode::SOFTWARE,
         }
+    }
+
+    /// Whether the CPU delivers from the current vCPU's APIC page.
+    pub(crate) fn is_assisted(&self) -> bool {
+        self.assistance() != ApicMode::SOFTWARE
     }
 
     /// The guest has written a register, and the CPU has put the value into the page.
@@ -56,10 +58,8 @@ pub(crate) struct ApicBus<'a, P> {
     cpu: &'a mut Cpu<P>,
     page: Gpa,
     now: Tsc,
-    /// What the last write wants done.
-    pub(crate) action: Action,
-    /// Whether there was a write.
-    pub(crate) has_written: bool,
+    /// What the last write wants done, if there was one.
+    pub(crate) action: Option<Action>,
 }
 
 impl<'a, P> ApicBus<'a, P> {
@@ -69,8 +69,7 @@ impl<'a, P> ApicBus<'a, P> {
             cpu,
             page,
             now,
-            action: Action::None,
-            has_written: false,
+            action: None,
         }
     }
 }
@@ -87,8 +86,7 @@ impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
         if at.page_start() == self.page {
             let offset = at.page_offset() as u16;
-            self.action = self.cpu.apic_write(offset, width, value, self.now);
-            self.has_written = true;
+            self.action = Some(self.cpu.apic_write(offset, width, value, self.now));
         }
     }
 }

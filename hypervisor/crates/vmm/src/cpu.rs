@@ -108,14 +108,12 @@ impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
         }
     }
 
-    /// Whether it has something to do, `external` being an interrupt of the 8259 pair.
+    /// Whether it has something to do, `external` being the 8259 pair's interrupt for it.
     pub(crate) fn is_runnable(&self, external: External) -> bool {
         match self.activity {
             Activity::Running => true,
             Activity::Halted => {
-                self.nmi == Nmi::Pending
-                    || external == External::Pending && self.apic.takes_external()
-                    || self.apic.pending()
+                self.nmi == Nmi::Pending || external == External::Pending || self.apic.pending()
             }
             Activity::Dead => self.nmi == Nmi::Pending,
             Activity::WaitsForStartUp => false,
@@ -141,7 +139,7 @@ impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
     }
 }
 
-/// Whether the 8259 pair wants to interrupt the vCPU it is wired to.
+/// Whether the 8259 pair interrupts a vCPU, whose local APIC lets that through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum External {
     None,

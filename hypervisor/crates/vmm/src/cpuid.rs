@@ -441,9 +441,10 @@ fn extended_leaf(
         }
         // The brand string and cache descriptions.
         2..=6 => host,
-        // Only the invariant time-stamp counter.
+        // Only the invariant time-stamp counter: all clocks of a VM are derived from it, so to a
+        // guest its rate is constant whatever the host says of it.
         7 => CpuidRegisters {
-            edx: host.edx & (1 << 8),
+            edx: 1 << 8,
             ..CpuidRegisters::default()
         },
         // Physical and linear address widths; AMD's count of cores.

@@ -9,7 +9,7 @@ use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Ipi, Trigger, route};
 use skerry_verdict::{Registers, Resume};
 use skerry_words::{
-    ApicMode, ApicPage, Event, EventKind, EventWord, GuestState, Shadow, StateGroups, Tsc, Vector,
+    ApicPage, Event, EventKind, EventWord, GuestState, Shadow, StateGroups, Tsc, Vector,
 };
 
 use crate::Vmm;
@@ -140,9 +140,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         let cpu = self.cpus.current();
         if cpu.nmi == Nmi::Pending {
             Next::Nmi
-        } else if external == External::Pending && cpu.apic.takes_external()
-            || !self.is_assisted() && cpu.apic.pending()
-        {
+        } else if external == External::Pending || !self.is_assisted() && cpu.apic.pending() {
             Next::Interrupt
         } else {
             Next::Nothing
@@ -150,15 +148,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 
     fn acknowledge(&mut self, external: External, now: Tsc) -> Option<Vector> {
-        if external == External::Pending && self.cpus.current().apic.takes_external() {
+        if external == External::Pending {
             return self.platform.acknowledge(now);
         }
         self.cpus.current_mut().apic.acknowledge()
-    }
-
-    /// Whether the CPU delivers from the current vCPU's APIC page.
-    pub(crate) fn is_assisted(&self) -> bool {
-        self.assistance_is_there() && self.cpus.current().apic_mode() != ApicMode::SOFTWARE
     }
 
     /// Tells the CPU what has changed in the page behind its back.

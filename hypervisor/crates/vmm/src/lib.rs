@@ -40,4 +40,4 @@ pub use control::{permitted_cr0, permitted_cr4};
 pub use cpuid::{CpuidRegisters, CpuidTable, GuestAbilities, View};
 pub use hypercall::{HYPERCALL_VERSION, SIGNATURE};
 pub use smp::Switched;
-pub use vmm::{ApicAssistance, Refusals, Vmm, VmmConfig};
+pub use vmm::{Refusals, Vmm, VmmConfig};

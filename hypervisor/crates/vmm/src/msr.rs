@@ -86,6 +86,11 @@ where
     true
 }
 
+/// Whether it is IA32_APIC_BASE that is accessed: then the APIC may have moved.
+pub(crate) fn places_apic(state: &GuestState) -> bool {
+    state.get(Gpr::Rcx) as u32 == APIC_BASE
+}
+
 /// Answers WRMSR. What a local APIC wants done besides is the result.
 #[inline]
 pub(crate) fn write<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> Result<Action, Fault>
@@ -121,11 +126,7 @@ where
             move_counter(state, cpu, value.wrapping_sub(reads), now);
         }
         TSC_ADJUST => move_counter(state, cpu, value.wrapping_sub(cpu.tsc_adjust), now),
-        APIC_BASE => {
-            cpu.apic.set_base(value).map_err(|_| REFUSED)?;
-            state.apic_mode = cpu.apic_mode();
-            state.dirty |= StateGroups::APIC;
-        }
+        APIC_BASE => cpu.apic.set_base(value).map_err(|_| REFUSED)?,
         BIOS_SIGN_ID | DEBUGCTL | COUNTERS..=LAST_COUNTER if value == 0 => {}
         MISC_ENABLE if value == MISC_ENABLE_VALUE => {}
         EFER => {

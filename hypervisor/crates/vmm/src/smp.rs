@@ -117,7 +117,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// start from, if it starts, stands there then, and ring 0 is to be told.
     pub fn switch_to(&mut self, index: usize, state: &mut GuestState, now: Tsc) -> Switched {
         self.cpus.select(index);
-        self.find_apic();
+        self.find_apic(state);
         self.attention = true;
         self.turn_ends = now.after(self.turn_tsc);
         match self.cpus.current_mut().start.take() {
@@ -145,11 +145,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// Puts what does not come from an image into the state a vCPU starts from.
     pub fn prepare(&mut self, state: &mut GuestState) {
         state.tsc_offset = self.cpus.current().tsc_offset;
-        state.apic_mode = self.assistance();
         state.eoi_exits = [0; 4];
         state.interrupt_status = 0;
+        self.find_apic(state);
         state.dirty = StateGroups::all();
-        self.find_apic();
         self.attention = true;
     }
 
@@ -181,9 +180,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         tsc_hz.div_euclid(TURNS_PER_SECOND)
     }
 
-    /// The 8259 pair's interrupt, if it is wired to the vCPU with this index.
+    /// The 8259 pair's interrupt, if it is for the vCPU with this index: it is wired to the first.
     pub(crate) fn external_for(&self, index: usize) -> External {
-        if index == 0 && self.platform.interrupt_pending() {
+        let pending = index == 0 && self.platform.interrupt_pending();
+        if pending && self.cpus.first.apic.takes_external() {
             External::Pending
         } else {
             External::None

@@ -22,18 +22,9 @@ pub struct VmmConfig {
     pub cpuid: CpuidTable,
     /// The devices on its bus.
     pub platform: PlatformConfig,
-    /// What the CPU does about local APICs.
-    pub apic: ApicAssistance,
-}
-
-/// Whether the CPU can look after a vCPU's APIC page while the guest runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ApicAssistance {
-    /// Each access to a local APIC exits.
-    #[default]
-    Absent,
-    /// It can, and delivers interrupts from there.
-    There,
+    /// Who delivers from the APIC pages: [`Delivery::Hardware`] if the CPU can look after them
+    /// while the guest runs.
+    pub delivery: Delivery,
 }
 
 /// What a VM was refused, by kind; the summary prints it.
@@ -184,10 +175,7 @@ fn apic_config(config: &VmmConfig, id: u32) -> Config {
         } else {
             Role::Application
         },
-        delivery: match config.apic {
-            ApicAssistance::Absent => Delivery::Software,
-            ApicAssistance::There => Delivery::Hardware,
-        },
+        delivery: config.delivery,
         x2apic: X2apic::Offered,
         physical_address_bits: config.cpuid.physical_address_bits(),
     }

@@ -290,6 +290,9 @@ pub struct GuestState {
     pub interrupt_status: u32,
     /// The exit that the VMM is to answer; ring 0 writes it and never reads it.
     pub exit: ExitWords,
+    /// When it came, in host TSC ticks. That is the time for which it is answered: others may have
+    /// had the CPU since. Written like `exit`.
+    pub exit_tsc: Tsc,
 }
 
 const _: () = assert!(core::mem::size_of::<GuestState>() as u64 == PAGE_BYTES);
@@ -349,6 +352,7 @@ impl GuestState {
             apic_mode: ApicMode::SOFTWARE,
             interrupt_status: 0,
             exit: ExitWords::default(),
+            exit_tsc: Tsc(0),
         }
     }
 

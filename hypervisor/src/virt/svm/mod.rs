@@ -3,7 +3,8 @@
 //! Owns the order of an entry: changed state, event, window, timer, VMRUN; and of an exit:
 //! code, decode, the groups it needs. Rooms: `insn` the instructions, `setup` switching on
 //! and constant fields, `vmcb` state groups, `enter` the assembly, `bitmap` ports and MSRs,
-//! `asid` who owns which TLB tag, `nmi` the account of NMIs.
+//! `asid` who owns which TLB tag, `interrupt` interrupts and their window, `nmi` the account of
+//! NMIs.
 //!
 //! There is no preemption timer: the host's local APIC interrupts at the limit. An
 //! interrupt that ends a run is not acknowledged by the exit; it is served here, before the
@@ -13,6 +14,7 @@ mod asid;
 pub mod bitmap;
 mod enter;
 mod insn;
+mod interrupt;
 mod nmi;
 pub mod setup;
 mod vmcb;
@@ -22,22 +24,17 @@ use super::state_page::StatePage;
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use asid::Asid;
+use interrupt::VirtualInterrupt;
 use nmi::Nmi;
 use setup::Svm;
 use skerry_manual::svm::caps::Features;
-use skerry_manual::svm::field::{tlb_control, virtual_interrupt};
-use skerry_manual::svm::{self, CleanBits, Intercepts3, VmcbRead, checks, event, field};
+use skerry_manual::svm::field::tlb_control;
+use skerry_manual::svm::{self, CleanBits, VmcbRead, checks, event, field};
 use skerry_second_stage::{Npt, SecondStage};
 use skerry_words::{
     Event, EventKind, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit,
 };
 use vmcb::Vmcb;
-
-/// The virtual interrupt while nobody waits for a window.
-const NO_WINDOW: u64 = virtual_interrupt::MASKING;
-/// A virtual interrupt that is never delivered: it exits when it could be.
-const WINDOW: u64 =
-    virtual_interrupt::MASKING | virtual_interrupt::IGNORE_TPR | virtual_interrupt::PENDING;
 
 /// The groups that the consistency checks look at.
 const JUDGED: StateGroups = StateGroups::CONTROL
@@ -60,6 +57,7 @@ pub struct Vcpu {
     asid: Asid,
     chores: Chores,
     windows: u64,
+    interrupt: VirtualInterrupt,
     nmi: Nmi,
     reports_left: u8,
 }
@@ -99,6 +97,7 @@ impl Vcpu {
             asid,
             chores: Chores::FLUSH,
             windows: 0,
+            interrupt: VirtualInterrupt::NONE,
             nmi: Nmi::NONE,
             reports_left: REPORTS,
         };
@@ -120,6 +119,8 @@ impl Vcpu {
         // SAFETY: the tables of `stage` are complete and belong to this VM.
         unsafe { self.vmcb.write_all(&values) };
         self.nmi.forget(&mut self.vmcb);
+        self.interrupt.forget(&mut self.vmcb);
+        self.windows = 0;
         self.chores = Chores::FLUSH;
     }
 
@@ -169,11 +170,11 @@ impl Vcpu {
         }
         // SAFETY: the guest's own register; any value is the guest's affair.
         unsafe { self.vmcb.write(field::RAX, self.state.gpr[0]) };
-        if self.state.inject.is_some() {
-            self.inject();
-        }
         if both(self.state.interrupt_window, self.state.nmi_window) != self.windows {
             self.ask_for_window();
+        }
+        if self.state.inject.is_some() {
+            self.inject();
         }
         if !self.chores.is_empty() {
             self.see_to_chores();
@@ -227,11 +228,14 @@ impl Vcpu {
     /// Hands the pending event to the CPU, in the form its mode allows.
     fn inject(&mut self) {
         let word = core::mem::take(&mut self.state.inject);
-        if word
-            .decode()
-            .is_some_and(|event| event.kind == EventKind::Nmi)
-        {
-            self.nmi.begin(&mut self.vmcb);
+        match word.decode() {
+            Some(event) if event.kind == EventKind::Interrupt => {
+                if self.interrupt.offer(&mut self.vmcb, event.vector) {
+                    return;
+                }
+            }
+            Some(event) if event.kind == EventKind::Nmi => self.nmi.begin(&mut self.vmcb),
+            Some(_) | None => {}
         }
         let event = event::injection(word, self.vmcb.view().read(field::CR0));
         // SAFETY: the CPU checks the event on entry and refuses what does not fit.
@@ -241,27 +245,13 @@ impl Vcpu {
 
     /// For NMIs there is no window but the end of the last one's service: see `nmi`.
     fn ask_for_window(&mut self) {
-        let wanted = self.state.interrupt_window != 0;
         // Kept as not asked for: it is good for one entry.
         self.windows = both(self.state.interrupt_window, 0);
         if self.state.nmi_window != 0 {
             self.nmi.ask_for_window(&mut self.vmcb);
         }
-        let others = self.vmcb.view().read(field::INTERCEPT_3)
-            & !u64::from(Intercepts3::VIRTUAL_INTERRUPT.bits());
-        let window = if wanted {
-            Intercepts3::VIRTUAL_INTERRUPT
-        } else {
-            Intercepts3::empty()
-        };
-        // SAFETY: one more or one less intercept, which the VMM understands.
-        unsafe {
-            self.vmcb
-                .write(field::INTERCEPT_3, others | u64::from(window.bits()))
-        };
-        let interrupt = if wanted { WINDOW } else { NO_WINDOW };
-        // SAFETY: masking stays on, so physical interrupts still exit.
-        unsafe { self.vmcb.write(field::VIRTUAL_INTERRUPT, interrupt) };
+        let wanted = self.state.interrupt_window != 0;
+        self.interrupt.ask_for_window(&mut self.vmcb, wanted);
     }
 
     /// Sets what only this entry does, and takes back what only the last one did.
@@ -317,7 +307,13 @@ impl Vcpu {
     fn after_rare(&mut self, exit: &VmExit) {
         let vmcb = self.vmcb.view();
         // An event whose delivery this exit interrupted is delivered again.
-        self.state.inject = event::interrupted(vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
+        let taken_back = self.interrupt.take_back(&mut self.vmcb);
+        let interrupted = event::interrupted(vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
+        self.state.inject = if interrupted.is_some() {
+            interrupted
+        } else {
+            taken_back
+        };
         match exit {
             VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
             // Emulated CPUs without the XSETBV intercept change XCR0 unseen.

@@ -183,7 +183,6 @@ impl Svm {
             (field::IOPM_BASE, self.io_map.start().0),
             (field::MSRPM_BASE, self.msr_map.start().0),
             (field::GUEST_ASID, u64::from(asid)),
-            (field::VIRTUAL_INTERRUPT, super::NO_WINDOW),
             (field::NESTED_CONTROL, field::NESTED_PAGING),
         ];
         // SAFETY: the maps are frames of this backend that live as long as it, and the

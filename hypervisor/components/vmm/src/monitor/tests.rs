@@ -24,6 +24,8 @@ enum Step {
     Notified(u64),
     /// Time passes in the guest; then a timer exit.
     Time(u64),
+    /// The guest reads a port; before its VMM comes to answer, others have the CPU so long.
+    Late(u16, u64),
 }
 
 /// What was asked of ring 0.
@@ -71,22 +73,23 @@ impl Ring0 for Script {
     fn run(&mut self) -> Run {
         self.state.dirty = StateGroups::empty();
         self.state.instruction_bytes = 2;
+        self.state.exit_tsc = self.now;
         let exit = match self.steps.pop_front() {
             None => VmExit::TripleFault,
             Some(Step::Notified(bits)) => return Run::Notified(bits),
             Some(Step::Exit(exit)) => exit,
             Some(Step::Time(ticks)) => {
                 self.now = self.now.after(ticks);
+                self.state.exit_tsc = self.now;
                 VmExit::Timer
+            }
+            Some(Step::Late(port, ticks)) => {
+                self.now = self.now.after(ticks);
+                byte_access(port, Direction::In)
             }
             Some(Step::Port(port, direction, value)) => {
                 self.state.set(Gpr::Rax, value);
-                VmExit::Port(PortAccess {
-                    port: Port(port),
-                    width: Width::Byte,
-                    direction,
-                    string: None,
-                })
+                byte_access(port, direction)
             }
         };
         self.state.exit = ExitWords::encode(&exit);
@@ -116,6 +119,15 @@ impl Ring0 for Script {
     }
 }
 
+fn byte_access(port: u16, direction: Direction) -> VmExit {
+    VmExit::Port(PortAccess {
+        port: Port(port),
+        width: Width::Byte,
+        direction,
+        string: None,
+    })
+}
+
 struct NoMemory;
 
 impl GuestMemory for NoMemory {
@@ -140,7 +152,7 @@ fn monitor(steps: impl IntoIterator<Item = Step>) -> Monitor<Script, NoMemory, B
             vcpus: 1,
             test_devices: skerry_devices::TestDevices::Absent,
         },
-        apic: skerry_vmm::ApicAssistance::Absent,
+        delivery: skerry_devices::lapic::Delivery::Software,
     };
     let mut state = Box::new(GuestState::at_reset());
     state.rflags |= GuestState::INTERRUPT_FLAG;
@@ -293,6 +305,24 @@ fn what_the_uart_has_no_room_for_is_offered_again_and_keeps_its_order() {
     }
     assert_eq!(read, text);
     assert_eq!(monitor.ring0.state.deadline, Tsc::NEVER);
+}
+
+#[test]
+fn an_exit_is_answered_for_the_time_it_came_at() {
+    const TIMER_2: u16 = 0x42;
+    const CONTROL: u16 = 0x43;
+    const GATE: u16 = 0x61;
+    let starts = [(GATE, 1), (CONTROL, 0x90), (TIMER_2, 0xff)];
+    let starts = starts.map(|(port, value)| Step::Port(port, Direction::Out, value));
+    let reads = [Step::Late(TIMER_2, HZ / 10_000), Step::Late(TIMER_2, 0)];
+    let mut monitor = monitor(starts.into_iter().chain(reads));
+    for _ in 0..4 {
+        let _ = monitor.enter();
+    }
+    assert_eq!(monitor.ring0.state.get(Gpr::Rax), 0xff, "it had only begun");
+    let _ = monitor.enter();
+    // 100 us of a clock of 1.193182 MHz.
+    assert_eq!(monitor.ring0.state.get(Gpr::Rax), 0xff - 119);
 }
 
 #[test]

@@ -232,6 +232,12 @@ pub mod virtual_interrupt {
     /// The guest's RFLAGS.IF and CR8 mask virtual interrupts only; the host's RFLAGS.IF at
     /// VMRUN masks physical ones.
     pub const MASKING: u64 = 1 << 24;
+
+    /// The vector of a pending interrupt that is to be delivered.
+    #[must_use]
+    pub const fn vector(vector: skerry_words::Vector) -> u64 {
+        (vector.0 as u64) << 32
+    }
 }
 
 /// Bit 0 of [`INTERRUPT_STATE`].

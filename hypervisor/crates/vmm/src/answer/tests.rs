@@ -3,7 +3,7 @@
 use super::*;
 use crate::CpuidTable;
 use crate::cpuid::{CpuidRegisters, GuestAbilities};
-use crate::vmm::{ApicAssistance, VmmConfig};
+use crate::vmm::VmmConfig;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -77,7 +77,7 @@ impl Guest {
                 vcpus: 1,
                 test_devices: skerry_devices::TestDevices::Absent,
             },
-            apic: ApicAssistance::Absent,
+            delivery: skerry_devices::lapic::Delivery::Software,
         };
         let mut state = GuestState::at_reset();
         state.dirty = StateGroups::empty();
