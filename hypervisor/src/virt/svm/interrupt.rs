@@ -17,45 +17,53 @@ const NONE: u64 = virtual_interrupt::MASKING;
 /// A request, whatever the guest's priority is: that is the VMM's affair.
 const REQUEST: u64 = NONE | virtual_interrupt::IGNORE_TPR | virtual_interrupt::PENDING;
 
+/// Whether an exit is asked for as soon as the guest can take an interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Window {
+    /// Nothing waits.
+    Unasked,
+    /// Something does.
+    Asked,
+}
+
 /// What is asked of one vCPU's virtual interrupt.
 #[derive(Clone, Copy, Debug)]
 pub struct VirtualInterrupt {
-    window: bool,
+    window: Window,
     offered: EventWord,
 }
 
 impl VirtualInterrupt {
     /// Nothing.
     pub const NONE: Self = Self {
-        window: false,
+        window: Window::Unasked,
         offered: EventWord::NONE,
     };
 
     /// Forgets about both, at a reset.
     pub fn forget(&mut self, vmcb: &mut Vmcb) {
         self.offered = EventWord::NONE;
-        self.ask_for_window(vmcb, false);
+        self.set_window(vmcb, Window::Unasked);
     }
 
-    /// Asks for an exit when the guest can take an interrupt, or no longer.
-    pub fn ask_for_window(&mut self, vmcb: &mut Vmcb, wanted: bool) {
-        self.window = wanted;
-        let window = if wanted {
-            Intercepts3::VIRTUAL_INTERRUPT
-        } else {
-            Intercepts3::empty()
+    /// Asks for a window, or no longer.
+    pub fn set_window(&mut self, vmcb: &mut Vmcb, window: Window) {
+        self.window = window;
+        let (intercept, what) = match window {
+            Window::Unasked => (Intercepts3::empty(), NONE),
+            Window::Asked => (Intercepts3::VIRTUAL_INTERRUPT, REQUEST),
         };
         let others = vmcb.view().read(field::INTERCEPT_3)
             & !u64::from(Intercepts3::VIRTUAL_INTERRUPT.bits());
         // SAFETY: one more or one less intercept, which the VMM understands.
-        unsafe { vmcb.write(field::INTERCEPT_3, others | u64::from(window.bits())) };
-        request(vmcb, if wanted { REQUEST } else { NONE });
+        unsafe { vmcb.write(field::INTERCEPT_3, others | u64::from(intercept.bits())) };
+        request(vmcb, what);
     }
 
     /// Hands the interrupt `vector` to the CPU if this way is open: the guest can take one, and no
     /// window is asked for.
     pub fn offer(&mut self, vmcb: &mut Vmcb, vector: Vector) -> bool {
-        if self.window || !takes_interrupts(vmcb) {
+        if self.window == Window::Asked || !takes_interrupts(vmcb) {
             return false;
         }
         self.offered = EventWord::encode(Event {
@@ -82,7 +90,7 @@ impl VirtualInterrupt {
         let word = core::mem::replace(&mut self.offered, EventWord::NONE);
         let asked = vmcb.view().read(field::VIRTUAL_INTERRUPT);
         // A window may have been asked for since.
-        if self.window || asked & virtual_interrupt::PENDING == 0 {
+        if self.window == Window::Asked || asked & virtual_interrupt::PENDING == 0 {
             return EventWord::NONE;
         }
         request(vmcb, NONE);

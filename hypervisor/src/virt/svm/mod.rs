@@ -24,7 +24,7 @@ use super::state_page::StatePage;
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use asid::Asid;
-use interrupt::VirtualInterrupt;
+use interrupt::{VirtualInterrupt, Window};
 use nmi::Nmi;
 use setup::Svm;
 use skerry_manual::svm::caps::Features;
@@ -250,8 +250,12 @@ impl Vcpu {
         if self.state.nmi_window != 0 {
             self.nmi.ask_for_window(&mut self.vmcb);
         }
-        let wanted = self.state.interrupt_window != 0;
-        self.interrupt.ask_for_window(&mut self.vmcb, wanted);
+        let window = if self.state.interrupt_window != 0 {
+            Window::Asked
+        } else {
+            Window::Unasked
+        };
+        self.interrupt.set_window(&mut self.vmcb, window);
     }
 
     /// Sets what only this entry does, and takes back what only the last one did.
