@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
 use skerry_devices::{Platform, PlatformConfig};
-use skerry_emulate::{EmulateError, Emulator, Glance};
+use skerry_emulate::{Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
+    ApicPage, CrAccess, EventWord, GuestState, Tsc, Undefined, VmExit,
 };
 
 use crate::control::{self, ControlRules, permitted_cr4};
@@ -89,8 +89,8 @@ pub struct Vmm<P> {
     pub(crate) turn_tsc: u64,
     pub(crate) interrupts: u64,
     permitted_cr4: u64,
-    console: Vec<u8>,
-    emulator: Emulator,
+    pub(crate) console: Vec<u8>,
+    pub(crate) emulator: Emulator,
     glance: Glance,
     refusals: Refusals,
     answered: u64,
@@ -229,12 +229,13 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 }
                 Resume::Enter
             }
+            VmExit::Port(access) if access.string.is_some() => {
+                self.answer_string(*access, state, memory, now)
+            }
             VmExit::Port(access) => {
                 let mut bus = Bus::<P>::new(&mut self.platform, &mut self.console, now);
-                let resume = match bus.port(*access, state, memory) {
-                    Ok(()) => bus.end.unwrap_or(Resume::Enter),
-                    Err(fault) => inject(fault, state),
-                };
+                bus.port(*access, state);
+                let resume = bus.end.unwrap_or(Resume::Enter);
                 self.after_platform();
                 resume
             }
@@ -279,29 +280,6 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 Resume::Yield
             }
             Resume::Reset | Resume::Stop(_) => resume,
-        }
-    }
-
-    /// An access to memory that is no RAM.
-    #[inline(never)]
-    fn answer_memory(
-        &mut self,
-        access: MemoryAccess,
-        state: &mut GuestState,
-        memory: &mut impl GuestMemory,
-        now: Tsc,
-    ) -> Resume {
-        let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-        bus.cpu = Some(self.cpus.current_mut());
-        let answer = bus.memory(&mut self.emulator, access, state, memory);
-        let (end, action) = (bus.end, bus.action);
-        self.after_platform();
-        if let Some(action) = action {
-            self.act(action, now);
-        }
-        match answer {
-            Ok(()) => end.unwrap_or(Resume::Enter),
-            Err(error) => emulation_failed(error, state),
         }
     }
 
@@ -393,7 +371,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
     }
 
-    fn instruction_answered(
+    pub(crate) fn instruction_answered(
         &mut self,
         answer: Result<(), Fault>,
         state: &mut GuestState,
@@ -410,6 +388,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// HLT: sleeps until an interrupt. With interrupts off and nothing that could send an
     /// NMI, it would sleep for ever: when all vCPUs do, that is an end, and said so.
     fn halt(&mut self, state: &mut GuestState) -> Resume {
+        if state.is_stepping() {
+            // The debug exception behind it wakes it at once.
+            state.advance();
+            return Resume::Enter;
+        }
         let wakes = state.rflags & GuestState::INTERRUPT_FLAG != 0;
         self.cpus.current_mut().activity = if wakes {
             Activity::Halted
@@ -439,7 +422,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
     }
 
-    fn answer_control(
+    pub(crate) fn answer_control(
         &mut self,
         access: CrAccess,
         state: &mut GuestState,
@@ -473,7 +456,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// After an access to the platform, which may have moved a timer or raised a line.
     #[inline(always)]
-    fn after_platform(&mut self) {
+    pub(crate) fn after_platform(&mut self) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
         self.attention |= self.platform.has_messages();
     }
@@ -494,13 +477,6 @@ fn apic_config(config: &VmmConfig, id: u32) -> Config {
         },
         x2apic: X2apic::Offered,
         physical_address_bits: config.cpuid.physical_address_bits(),
-    }
-}
-
-fn emulation_failed(error: EmulateError, state: &mut GuestState) -> Resume {
-    match error {
-        EmulateError::Fault(fault) => inject(fault, state),
-        EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
     }
 }
 

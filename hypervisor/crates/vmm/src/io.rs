@@ -1,9 +1,11 @@
 //! Port and memory accesses to the VM's devices.
 //!
-//! The bus as the instruction emulator sees it, and the two answers that use it. What a
+//! The bus as the instruction emulator sees it, and the answers that use it. What a
 //! device wants from outside (a console byte, a reset, an end) is collected here.
 
+use crate::Vmm;
 use crate::cpu::Cpu;
+use crate::fault::inject;
 use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::Action;
@@ -11,8 +13,8 @@ use skerry_devices::{Effect, Platform};
 use skerry_emulate::{EmulateError, Emulator, Measured, MmioTarget, PortTarget};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    Access, ApicPage, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port, PortAccess, StringIo,
-    Tsc, VmExit, Width,
+    Access, ApicPage, CrAccess, CrOperation, Direction, Gpa, Gpr, GuestState, MemoryAccess, Port,
+    PortAccess, Tsc, VmExit, Width,
 };
 
 /// Iterations of one string instruction before the guest's timers get a look: it restarts
@@ -58,17 +60,9 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
         }
     }
 
-    /// Answers IN, OUT, INS and OUTS.
+    /// Answers IN and OUT.
     #[inline(always)]
-    pub(crate) fn port(
-        &mut self,
-        access: PortAccess,
-        state: &mut GuestState,
-        memory: &mut impl GuestMemory,
-    ) -> Result<(), Fault> {
-        if let Some(string) = access.string {
-            return self.string(access, string, state, memory);
-        }
+    pub(crate) fn port(&mut self, access: PortAccess, state: &mut GuestState) {
         let accumulator = state.get(Gpr::Rax);
         match access.direction {
             Direction::In => {
@@ -84,7 +78,6 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
             }
         }
         state.advance();
-        Ok(())
     }
 
     /// Answers INS and OUTS, after a look at what the CPU has not told of them.
@@ -92,12 +85,11 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
     fn string(
         &mut self,
         access: PortAccess,
-        string: StringIo,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
     ) -> Result<(), Fault> {
         let mut told = access;
-        if string.address_bytes == 0 {
+        if access.string.is_some_and(|string| string.address_bytes == 0) {
             let looked_at = skerry_emulate::measure(&VmExit::Port(access), state, memory)?;
             let Some(Measured {
                 exit: VmExit::Port(whole),
@@ -139,6 +131,77 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
             return Err(EmulateError::Fault(Fault::GeneralProtection(0)));
         }
         emulator.mmio(state, memory, access, self)
+    }
+}
+
+impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
+    /// INS and OUTS, whose memory may be a device's too.
+    #[inline(never)]
+    pub(crate) fn answer_string(
+        &mut self,
+        access: PortAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+        bus.cpu = Some(self.cpus.current_mut());
+        let answer = bus.string(access, state, memory);
+        let (end, action) = (bus.end, bus.action);
+        self.after_bus(action, now);
+        match answer {
+            Ok(()) => end.unwrap_or(Resume::Enter),
+            Err(fault) => inject(fault, state),
+        }
+    }
+
+    /// An access to memory that is no RAM.
+    #[inline(never)]
+    pub(crate) fn answer_memory(
+        &mut self,
+        access: MemoryAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+        bus.cpu = Some(self.cpus.current_mut());
+        let answer = bus.memory(&mut self.emulator, access, state, memory);
+        let (end, action) = (bus.end, bus.action);
+        self.after_bus(action, now);
+        match answer {
+            Ok(()) => end.unwrap_or(Resume::Enter),
+            Err(error) => self.emulation_failed(error, state, memory),
+        }
+    }
+
+    #[inline(always)]
+    fn after_bus(&mut self, action: Option<Action>, now: Tsc) {
+        self.after_platform();
+        if let Some(action) = action {
+            self.act(action, now);
+        }
+    }
+
+    #[cold]
+    fn emulation_failed(
+        &mut self,
+        error: EmulateError,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+    ) -> Resume {
+        match error {
+            EmulateError::Fault(fault) => inject(fault, state),
+            EmulateError::StatusWord(word) => {
+                let access = CrAccess {
+                    register: 0,
+                    operation: CrOperation::Lmsw(word),
+                };
+                let answer = self.answer_control(access, state, memory);
+                self.instruction_answered(answer, state)
+            }
+            EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
+        }
     }
 }
 
