@@ -347,11 +347,7 @@ fn a_write_exit_lets_read_and_write_instructions_use_its_translation() {
 fn a_guest_that_single_steps_traps_behind_each_instruction_and_each_element() {
     const DEBUG: u64 = 0x8000_0301;
     let (state, mut ram) = guest(&[0xf3, 0xaa, 0x88, 0x03]); // rep stosb; mov [rbx], al
-    let registers = [
-        (Gpr::Rdi, 0x20_0000),
-        (Gpr::Rcx, 2),
-        (Gpr::Rbx, 0x20_0000),
-    ];
+    let registers = [(Gpr::Rdi, 0x20_0000), (Gpr::Rcx, 2), (Gpr::Rbx, 0x20_0000)];
     let mut state = with(state, registers);
     state.rflags |= 1 << 8;
     for (rip, left) in [(CODE, 1), (CODE + 2, 0), (CODE + 4, 0)] {

@@ -37,10 +37,7 @@ fn a_division_by_zero_or_with_too_long_a_quotient_faults_and_keeps_the_registers
     const IDIV: [u8; 2] = [0xf7, 0x3b]; // idiv dword [rbx]
     assert_eq!(divide(&DIV, 2, 1, 0).0, NO_QUOTIENT);
     assert_eq!(divide(&DIV, 5, 0, 5).0, NO_QUOTIENT);
-    assert_eq!(
-        divide(&DIV, 4, 7, 5),
-        (Ok(()), (0xcccc_cccc_cccc_ccce, 1))
-    );
+    assert_eq!(divide(&DIV, 4, 7, 5), (Ok(()), (0xcccc_cccc_cccc_ccce, 1)));
     assert_eq!(
         divide(&IDIV, 0xffff_ffff, 0x8000_0000, 0xffff_ffff).0,
         NO_QUOTIENT

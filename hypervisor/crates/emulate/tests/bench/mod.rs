@@ -1,0 +1,140 @@
+//! One instruction on the real CPU, with registers, flags and bytes around it.
+
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+pub(crate) const PAGE: usize = 4096;
+pub(crate) const DATA_PAGES: usize = 3;
+pub(crate) const STATUS_AND_DIRECTION: u64 = 0xcd5;
+
+/// What goes into and comes out of one execution.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Machine {
+    pub(crate) gpr: [u64; 16],
+    pub(crate) flags: u64,
+    pub(crate) data: Vec<u8>,
+}
+
+/// A page of code, one of registers and some of data, all below 2 GiB so that absolute
+/// addressing reaches them without a register.
+pub(crate) struct Bench {
+    code: *mut u8,
+    context: *mut u64,
+    pub(crate) data: *mut u8,
+}
+
+// SAFETY: the mappings belong to the one Bench, which is used behind a mutex only.
+unsafe impl Send for Bench {}
+
+fn map_low(pages: usize) -> *mut u8 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh anonymous mapping aliases nothing.
+    let at = unsafe { libc::mmap(ptr::null_mut(), pages * PAGE, protection, flags, -1, 0) };
+    assert_ne!(at, libc::MAP_FAILED);
+    at.cast()
+}
+
+pub(crate) fn bench() -> MutexGuard<'static, Bench> {
+    static BENCH: OnceLock<Mutex<Bench>> = OnceLock::new();
+    let make = || {
+        Mutex::new(Bench {
+            code: map_low(1),
+            context: map_low(1).cast(),
+            data: map_low(DATA_PAGES),
+        })
+    };
+    BENCH
+        .get_or_init(make)
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Context slots: 0-15 registers in, 16 flags in, 17-32 registers out, 33 flags out,
+/// 34 the host's stack pointer.
+const FLAGS_IN: usize = 16;
+const OUT: usize = 17;
+const FLAGS_OUT: usize = 33;
+const HOST_STACK: usize = 34;
+
+impl Bench {
+    fn slot(&self, index: usize) -> [u8; 4] {
+        ((self.context as usize + index * 8) as u32).to_le_bytes()
+    }
+
+    /// MOV between a register and a context slot: 8Bh loads, 89h stores.
+    fn move_slot(&self, opcode: u8, register: u8, slot: usize) -> Vec<u8> {
+        let rex = 0x48 | (register >> 3) << 2;
+        let mut code = vec![rex, opcode, (register & 7) << 3 | 4, 0x25];
+        code.extend(self.slot(slot));
+        code
+    }
+
+    /// Everything before the instruction.
+    fn prologue(&self) -> Vec<u8> {
+        let mut code = vec![0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57];
+        code.extend(self.move_slot(0x89, 4, HOST_STACK));
+        code.extend([0xff, 0x34, 0x25]); // push [flags in]; popfq
+        code.extend(self.slot(FLAGS_IN));
+        code.push(0x9d);
+        for register in 0..16 {
+            code.extend(self.move_slot(0x8b, register, usize::from(register)));
+        }
+        code
+    }
+
+    /// Everything after it.
+    fn epilogue(&self) -> Vec<u8> {
+        let mut code = Vec::new();
+        for register in 0..16 {
+            code.extend(self.move_slot(0x89, register, OUT + usize::from(register)));
+        }
+        code.extend(self.move_slot(0x8b, 4, HOST_STACK));
+        code.extend([0x9c, 0x8f, 0x04, 0x25]); // pushfq; pop [flags out]; cld
+        code.extend(self.slot(FLAGS_OUT));
+        code.push(0xfc);
+        code.extend([
+            0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3,
+        ]);
+        code
+    }
+
+    pub(crate) fn instruction_at(&self) -> u64 {
+        self.code as u64 + self.prologue().len() as u64
+    }
+
+    fn protect(&self, protection: i32) {
+        // SAFETY: the page is this bench's own.
+        let failed = unsafe { libc::mprotect(self.code.cast(), PAGE, protection) };
+        assert_eq!(failed, 0);
+    }
+
+    /// Executes `instruction`, whose memory operands lie in the data pages.
+    pub(crate) fn execute(&self, instruction: &[u8], before: &Machine) -> Machine {
+        let code = [self.prologue(), instruction.to_vec(), self.epilogue()].concat();
+        self.protect(libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: the code page is writable now and larger than the code.
+        unsafe { ptr::copy_nonoverlapping(code.as_ptr(), self.code, code.len()) };
+        self.protect(libc::PROT_READ | libc::PROT_EXEC);
+        // SAFETY: the data pages are as long as `before.data`.
+        unsafe { ptr::copy_nonoverlapping(before.data.as_ptr(), self.data, before.data.len()) };
+        // SAFETY: the context page is ours, writable and long enough.
+        let context = unsafe { std::slice::from_raw_parts_mut(self.context, 64) };
+        context[..16].copy_from_slice(&before.gpr);
+        context[FLAGS_IN] = before.flags;
+        // SAFETY: the code keeps the calling convention: it saves and restores the
+        // registers and the stack pointer, and touches the context and data pages only.
+        let run: extern "C" fn() = unsafe { std::mem::transmute(self.code) };
+        run();
+        let mut data = vec![0; before.data.len()];
+        // SAFETY: the data pages are as long as `data`.
+        unsafe { ptr::copy_nonoverlapping(self.data, data.as_mut_ptr(), data.len()) };
+        // SAFETY: the context page is ours; the code has filled it.
+        let context = unsafe { std::slice::from_raw_parts(self.context, 64) };
+        Machine {
+            gpr: context[OUT..OUT + 16].try_into().unwrap(),
+            flags: context[FLAGS_OUT] & STATUS_AND_DIRECTION,
+            data,
+        }
+    }
+}
