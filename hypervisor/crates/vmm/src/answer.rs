@@ -9,9 +9,7 @@ use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
 use skerry_devices::{Platform, PlatformConfig};
 use skerry_emulate::{Emulator, Glance};
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
-use skerry_words::{
-    ApicPage, CrAccess, EventWord, GuestState, Tsc, Undefined, VmExit,
-};
+use skerry_words::{ApicPage, CrAccess, EventWord, GuestState, Tsc, Undefined, VmExit};
 
 use crate::control::{self, ControlRules, permitted_cr4};
 use crate::cpu::{Activity, Cpu};

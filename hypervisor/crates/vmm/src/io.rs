@@ -89,7 +89,10 @@ impl<'a, P: DerefMut<Target = ApicPage>> Bus<'a, P> {
         memory: &mut impl GuestMemory,
     ) -> Result<(), Fault> {
         let mut told = access;
-        if access.string.is_some_and(|string| string.address_bytes == 0) {
+        if access
+            .string
+            .is_some_and(|string| string.address_bytes == 0)
+        {
             let looked_at = skerry_emulate::measure(&VmExit::Port(access), state, memory)?;
             let Some(Measured {
                 exit: VmExit::Port(whole),
