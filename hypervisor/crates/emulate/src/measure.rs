@@ -11,6 +11,7 @@ use crate::fetch::{Bytes, fetch_from, joined};
 use crate::glance::Glance;
 use crate::place::Translations;
 use crate::prefix::Prefixes;
+use crate::string_io::Floating;
 use crate::{mode, register, segment, string_io};
 use skerry_verdict::{Fault, GuestMemory};
 use skerry_words::{
@@ -170,7 +171,7 @@ fn word_at(
     let offset = operand.offset(state, state.rip.wrapping_add(length), 0);
     let gva = segment::linear(state, operand.segment, offset, BYTES, Access::Read)?;
     let place = Translations::new().place(state, memory, gva, BYTES, Access::Read)?;
-    Ok(string_io::load(memory, place, Width::Word) as u16)
+    Ok(string_io::load(memory, &mut Floating, place, Width::Word) as u16)
 }
 
 fn is_measurable(exit: &VmExit) -> bool {

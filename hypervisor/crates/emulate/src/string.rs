@@ -11,7 +11,7 @@ use crate::iteration::Iteration;
 use crate::mmio::{Machine, Outcome};
 use crate::place::Place;
 use crate::register::{self, Register};
-use skerry_verdict::{Fault, GuestMemory};
+use skerry_verdict::{Fault, GuestMemory, Registers};
 use skerry_words::{Access, Gpr, Segment, Width};
 
 /// Elements done in one go: a bound on the time between two looks at the guest's timers.
@@ -37,6 +37,10 @@ impl<M: GuestMemory, T: MmioTarget> Machine<'_, M, T> {
             }
             if !iteration.count(self.state) || self.condition_ends(instruction.repeat, operation) {
                 return Ok(Outcome::Finished);
+            }
+            if self.state.is_stepping() {
+                self.state.trap_step();
+                return Ok(Outcome::Again);
             }
         }
         Ok(Outcome::Again)

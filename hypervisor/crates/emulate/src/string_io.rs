@@ -3,15 +3,16 @@
 //! Owns their faults, which a CPU raises only after the exit for the port
 //! `[SDM 3C, "Relative Priority of Faults and VM Exits", ed. 085]`, so they are ours to
 //! raise. A destination is checked before its port is read, since reading may change the
-//! device. Memory that is none floats: it reads as all ones and drops what is written.
+//! device. Where there is no memory, the bus answers.
 
 use crate::iteration::Iteration;
 use crate::place::{Place, Translations};
-use crate::{PortTarget, Progress, register, segment};
+use crate::{MmioTarget, PortTarget, Progress, register, segment};
 use skerry_verdict::{Fault, GuestMemory, Registers};
-use skerry_words::{Access, Direction, Gpr, GuestState, PortAccess, Segment, StringIo, Width};
+use skerry_words::{Access, Direction, Gpa, Gpr, GuestState, PortAccess, Segment, StringIo, Width};
 
-/// Executes the INS or OUTS that exited for `access`, at most `budget` elements of it.
+/// Executes the INS or OUTS that exited for `access`, at most `budget` elements of it, with
+/// `target` for the port and for what is no memory.
 ///
 /// # Errors
 /// The guest's fault at the element the registers say; `#UD` if `access.string` is
@@ -20,7 +21,7 @@ pub fn string_io(
     state: &mut GuestState,
     memory: &mut impl GuestMemory,
     access: PortAccess,
-    target: &mut impl PortTarget,
+    target: &mut (impl PortTarget + MmioTarget),
     budget: u32,
 ) -> Result<Progress, Fault> {
     let string = access.string.ok_or(Fault::UndefinedInstruction)?;
@@ -40,17 +41,21 @@ pub fn string_io(
         let place = place(state, memory, &mut translations, access, iteration, string)?;
         match access.direction {
             Direction::In => {
-                let value = target.read(access.port, access.width);
-                store(memory, place, access.width, value);
+                let value = PortTarget::read(target, access.port, access.width);
+                store(memory, target, place, access.width, value);
                 iteration.step(state, Gpr::Rdi);
             }
             Direction::Out => {
-                let value = load(memory, place, access.width);
-                target.write(access.port, access.width, value);
+                let value = load(memory, target, place, access.width);
+                PortTarget::write(target, access.port, access.width, value);
                 iteration.step(state, Gpr::Rsi);
             }
         }
         more = iteration.count(state);
+        if more && state.is_stepping() {
+            state.trap_step();
+            return Ok(Progress::Interrupted);
+        }
     }
     state.advance();
     Ok(Progress::Finished)
@@ -82,23 +87,50 @@ fn place(
     translations.place(state, memory, gva, iteration.bytes, wanted)
 }
 
-/// The bytes at `place`; ones where there is no memory.
-pub(crate) fn load(memory: &mut impl GuestMemory, place: Place, width: Width) -> u32 {
-    place.parts(width).fold(0, |value, (at, width, shift)| {
-        let mut bytes = [0; 4];
-        let wanted = bytes.get_mut(..width.bytes() as usize).unwrap_or(&mut []);
-        if memory.read(at, wanted).is_err() {
-            wanted.fill(0xff);
-        }
-        value | (u32::from_le_bytes(bytes) << (shift & 31))
-    })
+/// A bus with nothing on it: it reads as all ones and drops what is written.
+pub(crate) struct Floating;
+
+impl MmioTarget for Floating {
+    fn read(&mut self, _: Gpa, width: Width) -> u64 {
+        width.mask()
+    }
+
+    fn write(&mut self, _: Gpa, _: Width, _: u64) {}
 }
 
-fn store(memory: &mut impl GuestMemory, place: Place, width: Width, value: u32) {
+/// The bytes at `place`; those of `target` where there is no memory.
+pub(crate) fn load(
+    memory: &mut impl GuestMemory,
+    target: &mut impl MmioTarget,
+    place: Place,
+    width: Width,
+) -> u32 {
+    let mut value = 0;
     for (at, width, shift) in place.parts(width) {
-        let bytes = (value >> (shift & 31)).to_le_bytes();
+        let mut bytes = [0; 4];
+        let wanted = bytes.get_mut(..width.bytes() as usize).unwrap_or(&mut []);
+        let part = match memory.read(at, wanted) {
+            Ok(()) => u32::from_le_bytes(bytes),
+            Err(_) => (target.read(at, width) & width.mask()) as u32,
+        };
+        value |= part << (shift & 31);
+    }
+    value
+}
+
+fn store(
+    memory: &mut impl GuestMemory,
+    target: &mut impl MmioTarget,
+    place: Place,
+    width: Width,
+    value: u32,
+) {
+    for (at, width, shift) in place.parts(width) {
+        let part = value >> (shift & 31);
+        let bytes = part.to_le_bytes();
         let wanted = bytes.get(..width.bytes() as usize).unwrap_or(&[]);
-        // Dropped where there is no memory, as on a bus that nobody answers.
-        let _ = memory.write(at, wanted);
+        if memory.write(at, wanted).is_err() {
+            target.write(at, width, u64::from(part) & width.mask());
+        }
     }
 }

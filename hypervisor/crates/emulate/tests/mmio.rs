@@ -3,42 +3,10 @@
 
 mod common;
 
-use common::{Ram, Recorder, Seen, exit, long_mode, protected_mode, with};
+use common::{CODE, DEVICE, Ram, Recorder, Seen, exit, guest, protected_mode, run, with};
 use skerry_emulate::{Bytes, EmulateError, mmio};
 use skerry_verdict::Fault;
-use skerry_words::{Access, AccessRights, Gpr, GuestState, Segment, SegmentRegister, StateGroups};
-
-const CODE: u64 = 0x1_0000;
-const DEVICE: u64 = 0xfee0_0000;
-
-/// Ring 0, 64-bit; code at linear and physical [`CODE`], RAM mapped one to one below it,
-/// and a device page at linear 0x20_0000 with RAM behind it at 0x20_1000.
-fn guest(code: &[u8]) -> (GuestState, Ram) {
-    let mut ram = Ram::new();
-    ram.map(CODE, CODE, 0x23);
-    ram.map(0x1_1000, 0x1_1000, 0x23);
-    ram.map(0x20_0000, DEVICE, 0x63);
-    ram.map(0x20_1000, 0x1_3000, 0x63);
-    ram.map(0x20_2000, 0x1_4000, 0x21);
-    ram.put(CODE, code);
-    let mut state = long_mode();
-    (state.rip, state.dirty) = (CODE, StateGroups::empty());
-    (state, ram)
-}
-
-fn run(
-    state: &mut GuestState,
-    ram: &mut Ram,
-    gpa: u64,
-    answer: u64,
-) -> (Result<(), EmulateError>, Vec<Seen>) {
-    let mut device = Recorder {
-        answer,
-        ..Recorder::default()
-    };
-    let result = mmio(state, ram, exit(gpa, None), &mut device);
-    (result, device.seen)
-}
+use skerry_words::{Access, AccessRights, Gpr, Segment, SegmentRegister, StateGroups};
 
 #[test]
 fn a_load_reads_the_device_and_steps_over_the_instruction() {
@@ -373,4 +341,20 @@ fn a_write_exit_lets_read_and_write_instructions_use_its_translation() {
         device.seen,
         [Seen::Read(DEVICE, 8), Seen::Write(DEVICE, 8, 1 << 63 | 1)]
     );
+}
+
+#[test]
+fn a_guest_that_single_steps_traps_behind_each_instruction_and_each_element() {
+    const DEBUG: u64 = 0x8000_0301;
+    let (state, mut ram) = guest(&[0xf3, 0xaa, 0x88, 0x03]); // rep stosb; mov [rbx], al
+    let registers = [(Gpr::Rdi, 0x20_0000), (Gpr::Rcx, 2), (Gpr::Rbx, 0x20_0000)];
+    let mut state = with(state, registers);
+    state.rflags |= 1 << 8;
+    for (rip, left) in [(CODE, 1), (CODE + 2, 0), (CODE + 4, 0)] {
+        state.inject = skerry_words::EventWord::NONE;
+        let (result, seen) = run(&mut state, &mut ram, DEVICE, 0);
+        assert_eq!((result, seen.len()), (Ok(()), 1));
+        assert_eq!((state.rip, state.get(Gpr::Rcx)), (rip, left));
+        assert_eq!((state.inject.0, state.debug_status), (DEBUG, 1 << 14));
+    }
 }

@@ -184,17 +184,54 @@ fn a_word_across_two_pages_comes_from_both() {
 }
 
 #[test]
-fn memory_that_is_none_reads_as_ones_and_swallows_writes() {
+fn where_there_is_no_memory_the_bus_answers() {
     let mut state = with(
         protected_mode(),
         [(Gpr::Rsi, 0xf000_0000), (Gpr::Rdi, 0xf000_0000)],
     );
-    let outsd = access(Direction::Out, Width::Dword, 4, false);
-    let (_, seen) = run(&mut state, &mut Ram::new(), outsd, 1);
-    assert_eq!(seen, [Seen::Write(0x1f0, 4, 0xffff_ffff)]);
-    let insd = access(Direction::In, Width::Dword, 4, false);
+    let outsw = access(Direction::Out, Width::Word, 4, false);
+    let (_, seen) = run(&mut state, &mut Ram::new(), outsw, 1);
     assert_eq!(
-        run(&mut state, &mut Ram::new(), insd, 1).0,
-        Ok(Progress::Finished)
+        seen,
+        [Seen::Read(0xf000_0000, 2), Seen::Write(0x1f0, 2, 0x4241)]
     );
+    let insb = access(Direction::In, Width::Byte, 4, false);
+    let (result, seen) = run(&mut state, &mut Ram::new(), insb, 1);
+    assert_eq!(result, Ok(Progress::Finished));
+    assert_eq!(
+        seen,
+        [Seen::Read(0x1f0, 1), Seen::Write(0xf000_0000, 1, 0x41)]
+    );
+}
+
+#[test]
+fn an_ins_from_a_device_into_memory_goes_on_at_the_page_of_another_device() {
+    let mut ram = Ram::new();
+    let end = ram.bytes.len() as u64;
+    let mut state = with(protected_mode(), [(Gpr::Rdi, end - 1), (Gpr::Rcx, 2)]);
+    let insb = access(Direction::In, Width::Byte, 4, true);
+    let (result, seen) = run(&mut state, &mut ram, insb, 10);
+    assert_eq!(result, Ok(Progress::Finished));
+    assert_eq!(ram.bytes[end as usize - 1], 0x41);
+    assert_eq!(
+        seen,
+        [
+            Seen::Read(0x1f0, 1),
+            Seen::Read(0x1f0, 1),
+            Seen::Write(end, 1, 0x41)
+        ]
+    );
+}
+
+#[test]
+fn a_guest_that_single_steps_traps_behind_each_element() {
+    let mut state = with(protected_mode(), [(Gpr::Rdi, 0x8000), (Gpr::Rcx, 2)]);
+    state.rflags |= 1 << 8;
+    let insb = access(Direction::In, Width::Byte, 4, true);
+    for (progress, rip) in [(Progress::Interrupted, 0), (Progress::Finished, 2)] {
+        state.inject = skerry_words::EventWord::NONE;
+        let (result, seen) = run(&mut state, &mut Ram::new(), insb, 10);
+        assert_eq!((result, seen.len(), state.rip), (Ok(progress), 1, rip));
+        assert_eq!(state.inject.0, 0x8000_0301);
+    }
 }

@@ -11,8 +11,17 @@ pub trait Registers {
     /// Sets the general-purpose register with this number, 0 to 15; of others nothing.
     fn set_number(&mut self, number: u8, value: u64);
 
-    /// Steps over the instruction that exited, and out of its STI or MOV-SS shadow.
+    /// Steps over the instruction that exited, and out of its STI or MOV-SS shadow; to a debug
+    /// exception if the guest single-steps.
     fn advance(&mut self);
+
+    /// Delivers the debug exception of a single step on the next entry. RIP is where the guest
+    /// goes on: for a repeated instruction, at it.
+    fn trap_step(&mut self);
+
+    /// Whether the guest single-steps: RFLAGS.TF.
+    #[must_use]
+    fn is_stepping(&self) -> bool;
 
     /// Delivers `fault` on the next entry, at the instruction that exited.
     fn inject_fault(&mut self, fault: Fault);
@@ -46,6 +55,25 @@ impl Registers for GuestState {
             self.shadow = self.shadow.difference(Shadow::STI.union(Shadow::MOV_SS));
             self.dirty = self.dirty.union(StateGroups::FLAGS);
         }
+        if self.is_stepping() {
+            self.trap_step();
+        }
+    }
+
+    /// A trap of the instruction before, so it is of a higher priority than interrupts, which
+    /// wait while there is an event to inject `[SDM 3A, "Priority Among Concurrent Events", ed.
+    /// 085]`.
+    #[cold]
+    #[inline(never)]
+    fn trap_step(&mut self) {
+        self.debug_status = GuestState::SINGLE_STEP;
+        self.dirty = self.dirty.union(StateGroups::DEBUG_STATUS);
+        self.inject_fault(Fault::Debug);
+    }
+
+    #[inline(always)]
+    fn is_stepping(&self) -> bool {
+        self.rflags & GuestState::TRAP_FLAG != 0
     }
 
     fn inject_fault(&mut self, fault: Fault) {
@@ -83,6 +111,21 @@ mod tests {
         assert_eq!(state.rip, 0xfff2);
         assert_eq!(state.shadow, Shadow::NMI);
         assert_eq!(state.dirty, StateGroups::INSTRUCTION | StateGroups::FLAGS);
+    }
+
+    #[test]
+    fn a_single_step_over_an_instruction_ends_in_a_debug_exception_before_any_interrupt() {
+        let mut state = GuestState::at_reset();
+        state.dirty = StateGroups::empty();
+        state.rflags |= GuestState::TRAP_FLAG | GuestState::INTERRUPT_FLAG;
+        state.shadow = Shadow::STI;
+        state.instruction_bytes = 3;
+        state.advance();
+        assert_eq!((state.rip, state.inject.0), (0xfff3, 0x8000_0301));
+        assert_eq!(state.debug_status, 0x4000);
+        let groups = StateGroups::INSTRUCTION | StateGroups::FLAGS | StateGroups::DEBUG_STATUS;
+        assert_eq!(state.dirty, groups);
+        assert!(!state.takes_interrupts());
     }
 
     #[test]

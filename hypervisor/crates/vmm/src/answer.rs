@@ -337,6 +337,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// HLT: sleeps until an interrupt. With interrupts off and nothing that could send an
     /// NMI, it would sleep for ever: when all vCPUs do, that is an end, and said so.
     fn halt(&mut self, state: &mut GuestState) -> Resume {
+        if state.is_stepping() {
+            // The debug exception behind it wakes it at once.
+            state.advance();
+            return Resume::Enter;
+        }
         if state.rflags & GuestState::INTERRUPT_FLAG == 0 {
             self.cpus.current_mut().activity = Activity::Dead;
             if self.cpus.iter().all(Cpu::sleeps_for_ever) {
@@ -414,7 +419,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     #[inline(always)]
     fn after_platform(&mut self) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
-        self.attention |= self.platform.has_messages();
+        self.attention |= self.platform.has_messages() | self.platform.interrupt_pending();
     }
 }
 

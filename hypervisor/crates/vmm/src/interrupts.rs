@@ -27,7 +27,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// for; the next deadline is told. No window is asked for while nothing needs attention.
     #[inline(always)]
     pub(crate) fn settle(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        if self.platform.interrupt_pending() || self.attention {
+        if self.attention {
             return self.settle_rarely(state, now);
         }
         state.deadline = self.deadline;

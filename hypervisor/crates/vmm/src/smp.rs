@@ -152,9 +152,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.attention = true;
     }
 
-    /// How long a turn is: without another vCPU that waits for its own, for ever.
+    /// How long a turn is: without another vCPU that waits for its own, for ever. One that is to
+    /// start over does not go on.
     pub(crate) fn turn(&mut self, now: Tsc) -> Resume {
-        if self.cpus.current().activity != Activity::Running {
+        let current = self.cpus.current();
+        if current.activity != Activity::Running || current.start.is_some() {
             return Resume::Halt;
         }
         if self.cpus.is_one() {

@@ -47,6 +47,8 @@ bitflags::bitflags! {
         const APIC = 1 << 15;
         /// `interrupt_status`; never filled.
         const INTERRUPTS = 1 << 16;
+        /// `debug_status`; never filled.
+        const DEBUG_STATUS = 1 << 17;
     }
 }
 
@@ -288,6 +290,9 @@ pub struct GuestState {
     /// the CPU looks after the APIC page: the guest interrupt status
     /// `[SDM 3C, "Guest Non-Register State", ed. 085]`.
     pub interrupt_status: u32,
+    /// Bits that the guest's DR6 gets on the next entry, besides those it has: what the debug
+    /// exception in `inject` is for. Ring 0 takes [`GuestState::SINGLE_STEP`] alone.
+    pub debug_status: u64,
     /// The exit that the VMM is to answer; ring 0 writes it and never reads it.
     pub exit: ExitWords,
     /// When it came, in host TSC ticks. That is the time for which it is answered: others may have
@@ -301,6 +306,10 @@ const _: () = assert!(core::mem::offset_of!(GuestState, gpr) == 0);
 impl GuestState {
     /// RFLAGS.IF, the interrupt-enable flag.
     pub const INTERRUPT_FLAG: u64 = 1 << 9;
+    /// RFLAGS.TF, the trap flag: a debug exception after each instruction.
+    pub const TRAP_FLAG: u64 = 1 << 8;
+    /// DR6.BS: the debug exception is for a single step.
+    pub const SINGLE_STEP: u64 = 1 << 14;
     /// RFLAGS.RF, the resume flag.
     pub const RESUME_FLAG: u64 = 1 << 16;
 
@@ -351,6 +360,7 @@ impl GuestState {
             eoi_exits: [0; 4],
             apic_mode: ApicMode::SOFTWARE,
             interrupt_status: 0,
+            debug_status: 0,
             exit: ExitWords::default(),
             exit_tsc: Tsc(0),
         }

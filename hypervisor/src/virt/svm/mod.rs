@@ -223,6 +223,12 @@ impl Vcpu {
         if dirty.contains(StateGroups::CONTROL) {
             self.chores |= Chores::FLUSH;
         }
+        if dirty.contains(StateGroups::DEBUG_STATUS) {
+            let bits = self.state.debug_status & GuestState::SINGLE_STEP;
+            let status = self.vmcb.view().read(field::DR6) | bits;
+            // SAFETY: one defined bit more in the guest's own register.
+            unsafe { self.vmcb.write(field::DR6, status) };
+        }
     }
 
     /// Hands the pending event to the CPU, in the form its mode allows.

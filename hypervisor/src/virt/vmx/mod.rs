@@ -223,6 +223,10 @@ impl Vcpu {
         if dirty.contains(StateGroups::CR2) {
             self.context.set_cr2(self.state.cr2);
         }
+        if dirty.contains(StateGroups::DEBUG_STATUS) {
+            // An injected exception does not change DR6, as one of the CPU's own would.
+            record_debug_exception(self.state.debug_status & GuestState::SINGLE_STEP);
+        }
     }
 
     #[cold]

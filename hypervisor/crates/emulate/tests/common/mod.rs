@@ -1,10 +1,10 @@
 //! A guest for tests: RAM in a vector, a device that is bytes too, page tables by hand.
 #![allow(dead_code)] // each test uses a part
 
-use skerry_emulate::{MmioTarget, PortTarget};
+use skerry_emulate::{EmulateError, MmioTarget, PortTarget, mmio};
 use skerry_verdict::{GuestMemory, Registers, Unbacked};
 use skerry_words::{
-    AccessRights, Gpa, Gpr, GuestState, Gva, Port, Segment, SegmentRegister, Width,
+    AccessRights, Gpa, Gpr, GuestState, Gva, Port, Segment, SegmentRegister, StateGroups, Width,
 };
 
 pub(crate) const RAM_BYTES: usize = 1 << 17;
@@ -150,4 +150,36 @@ pub(crate) fn exit(gpa: u64, gva: Option<u64>) -> skerry_words::MemoryAccess {
         gva: gva.map(Gva),
         during_walk: false,
     }
+}
+
+pub(crate) const CODE: u64 = 0x1_0000;
+pub(crate) const DEVICE: u64 = 0xfee0_0000;
+
+/// Ring 0, 64-bit; code at linear and physical [`CODE`], RAM mapped one to one below it,
+/// and a device page at linear 0x20_0000 with RAM behind it at 0x20_1000.
+pub(crate) fn guest(code: &[u8]) -> (GuestState, Ram) {
+    let mut ram = Ram::new();
+    ram.map(CODE, CODE, 0x23);
+    ram.map(0x1_1000, 0x1_1000, 0x23);
+    ram.map(0x20_0000, DEVICE, 0x63);
+    ram.map(0x20_1000, 0x1_3000, 0x63);
+    ram.map(0x20_2000, 0x1_4000, 0x21);
+    ram.put(CODE, code);
+    let mut state = long_mode();
+    (state.rip, state.dirty) = (CODE, StateGroups::empty());
+    (state, ram)
+}
+
+pub(crate) fn run(
+    state: &mut GuestState,
+    ram: &mut Ram,
+    gpa: u64,
+    answer: u64,
+) -> (Result<(), EmulateError>, Vec<Seen>) {
+    let mut device = Recorder {
+        answer,
+        ..Recorder::default()
+    };
+    let result = mmio(state, ram, exit(gpa, None), &mut device);
+    (result, device.seen)
 }

@@ -12,7 +12,7 @@ use skerry_devices::PlatformConfig;
 use skerry_verdict::{Registers, Unbacked};
 use skerry_words::{
     Access, CrAccess, CrOperation, Direction, Event, EventKind, Gpa, Gpr, MemoryAccess, Port,
-    PortAccess, StateGroups, Vector, Width,
+    PortAccess, Segment, StateGroups, StringIo, Vector, Width,
 };
 
 /// 64 KiB of RAM from 0 on.
@@ -266,6 +266,91 @@ fn fetching_from_nowhere_is_an_undefined_instruction() {
     };
     assert_eq!(guest.exit(VmExit::Memory(access)), Resume::Enter);
     assert_eq!(guest.event(), exception(6, None));
+}
+
+#[test]
+fn lmsw_of_a_word_on_the_bus_changes_four_bits_of_cr0() {
+    let mut guest = Guest::new();
+    guest.memory.0[..5].copy_from_slice(&[0x0f, 0x01, 0x36, 0, 0]); // lmsw [0]
+    guest.state.segments[Segment::Cs as usize].base = 0;
+    // Nobody is there: all ones.
+    guest.state.segments[Segment::Ds as usize].base = 0xf000_0000;
+    guest.state.rip = 0;
+    let access = MemoryAccess {
+        gpa: Gpa(0xf000_0000),
+        access: Access::Read,
+        gva: None,
+        during_walk: false,
+    };
+    assert_eq!(guest.exit(VmExit::Memory(access)), Resume::Enter);
+    assert_eq!((guest.state.cr0, guest.state.rip), (0x6000_001f, 5));
+    assert!(guest.state.dirty.contains(StateGroups::CONTROL));
+    assert_eq!(guest.event(), None);
+}
+
+#[test]
+fn ins_to_a_device_writes_it() {
+    let mut guest = Guest::new();
+    guest.state.segments[Segment::Es as usize].base = 0xfe03_0000;
+    guest.state.set(Gpr::Rdi, 0);
+    let access = PortAccess {
+        port: Port(0x5a5a),
+        width: Width::Byte,
+        direction: Direction::In,
+        string: Some(StringIo {
+            repeat: false,
+            address_bytes: 2,
+            segment: Segment::Es,
+        }),
+    };
+    assert_eq!(guest.exit(VmExit::Port(access)), Resume::Enter);
+    assert_eq!(guest.vmm.console(), [0xff]);
+}
+
+#[test]
+fn a_single_step_over_an_answered_instruction_is_trapped_before_an_interrupt_comes() {
+    let mut guest = Guest::new();
+    arm_timer(&mut guest);
+    guest.interrupts(false);
+    guest.now = Tsc(HZ);
+    assert_eq!(guest.exit(VmExit::Timer), Resume::Enter);
+    assert_eq!(guest.event(), None, "pending, with interrupts off");
+    guest.interrupts(true);
+    guest.state.rflags |= GuestState::TRAP_FLAG;
+    assert_eq!(guest.exit(VmExit::Cpuid), Resume::Enter);
+    assert_eq!(guest.event(), exception(1, None));
+    assert_eq!(guest.state.debug_status, GuestState::SINGLE_STEP);
+    assert_eq!(guest.state.interrupt_window, 1);
+}
+
+#[test]
+fn a_single_step_over_hlt_does_not_sleep() {
+    let mut guest = Guest::new();
+    guest.interrupts(false);
+    guest.state.rflags |= GuestState::TRAP_FLAG;
+    assert_eq!(guest.exit(VmExit::Hlt), Resume::Enter);
+    assert_eq!(guest.event(), exception(1, None));
+}
+
+#[test]
+fn the_only_vcpu_starts_over_when_it_sends_itself_init() {
+    const APIC_BASE: u32 = 0x1b;
+    const COMMAND: u32 = 0x830;
+    let mut guest = Guest::new();
+    guest.state.rip = 0x7000;
+    for (msr, value) in [(APIC_BASE, 0xfee0_0d00_u64), (COMMAND, 0x4500)] {
+        guest.state.set(Gpr::Rcx, u64::from(msr));
+        guest.state.set(Gpr::Rax, value);
+        guest.state.set(Gpr::Rdx, 0);
+        let resume = guest.exit(VmExit::Wrmsr);
+        let starts_over = msr == COMMAND;
+        assert_eq!(resume == Resume::Halt, starts_over, "it does not go on");
+    }
+    assert_eq!(guest.vmm.next_to_run(), Some(0));
+    let switched = guest.vmm.switch_to(0, &mut guest.state, guest.now);
+    assert_eq!(switched, crate::Switched::Starts);
+    assert_eq!(guest.state.rip, 0xfff0);
+    assert_eq!(guest.vmm.look(&mut guest.state, guest.now), Resume::Enter);
 }
 
 fn any_exit() -> impl Strategy<Value = VmExit> {
