@@ -7,6 +7,7 @@
 //! one ever reaches the next. What a VMM sets is made harmless first: it may not make ring 0
 //! fault. Called by `Vcpu::load` and `Vcpu::unload`.
 
+use super::own_msrs;
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use core::arch::asm;
@@ -22,8 +23,9 @@ const MSRS: [MsrIndex; 6] = [
     MsrIndex(0xc000_0102),
     MsrIndex(0xc000_0103),
 ];
-/// x87, SSE, AVX and AVX-512: what a guest may enable, and so all that must be kept.
-const COMPONENTS: u64 = 0xe7;
+const PKRS: MsrIndex = MsrIndex(own_msrs::PKRS);
+/// x87, SSE, AVX, AVX-512 and PKRU: what a guest may enable, and so all that must be kept.
+const COMPONENTS: u64 = 0x2e7;
 
 /// What this CPU has to switch.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,7 @@ pub struct Switch {
     xcr0: Option<u64>,
     first_msr: usize,
     end_msr: usize,
+    has_pkrs: bool,
 }
 
 /// Who switches STAR, LSTAR, CSTAR, FMASK and KERNEL_GS_BASE.
@@ -65,6 +68,7 @@ impl Switch {
             xcr0,
             first_msr,
             end_msr,
+            has_pkrs: own_msrs::has_pkrs(),
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct Context {
     area: OwnedFrame,
     xcr0: u64,
     msrs: [u64; MSRS.len()],
+    /// IA32_PKRS, where the CPU has it. The host's CR4.PKS is off, so it concerns guests alone.
+    pkrs: u64,
     debug: [u64; 5],
 }
 
@@ -87,6 +93,7 @@ impl Context {
             area,
             xcr0: 1,
             msrs: [0; MSRS.len()],
+            pkrs: 0,
             debug: [0; 5],
         };
         context.reset(&GuestState::at_reset());
@@ -98,6 +105,7 @@ impl Context {
     pub fn reset(&mut self, state: &GuestState) {
         self.xcr0 = self.permitted_xcr0(state.xcr0).unwrap_or(1);
         self.msrs = harmless_msrs(state.system_msrs);
+        self.pkrs = 0;
         let bytes = self.area.bytes();
         bytes.fill(0);
         bytes[0..2].copy_from_slice(&0x37f_u16.to_le_bytes());
@@ -117,6 +125,10 @@ impl Context {
             // `harmless_msrs`.
             unsafe { cpu::msr::write(*index, value) };
         }
+        if self.switch.has_pkrs {
+            // SAFETY: what WRMSR in the guest accepted, or 0; no page of the host's has a key.
+            unsafe { cpu::msr::write(PKRS, self.pkrs) };
+        }
         write_debug(&self.debug);
     }
 
@@ -127,6 +139,9 @@ impl Context {
         let all = self.msrs.iter_mut().zip(MSRS);
         for (slot, index) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
             *slot = cpu::msr::read(index);
+        }
+        if self.switch.has_pkrs {
+            self.pkrs = cpu::msr::read(PKRS);
         }
         self.debug = read_debug();
     }

@@ -16,6 +16,16 @@ const ALWAYS: [u32; 11] = [
     0xc000_0102,
 ];
 const TSC_AUX: u32 = 0xc000_0103;
+/// IA32_PKRS, the protection keys of supervisor pages.
+pub const PKRS: u32 = 0x6e1;
+
+/// Whether this CPU has IA32_PKRS: leaf 7, ECX bit 31
+/// `[SDM 4, "Architectural MSRs", ed. 085]`.
+pub fn has_pkrs() -> bool {
+    const PKS: u32 = 1 << 31;
+    let leaf = |leaf| core::arch::x86_64::__cpuid_count(leaf, 0);
+    leaf(0).eax >= 7 && leaf(7).ecx & PKS != 0
+}
 
 /// Whether guests have IA32_TSC_AUX.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,5 +39,6 @@ pub enum TscAux {
 /// Their indices.
 pub fn indices(tsc_aux: TscAux) -> impl Iterator<Item = u32> {
     let last = (tsc_aux == TscAux::Guest).then_some(TSC_AUX);
-    ALWAYS.into_iter().chain(last)
+    let keys = has_pkrs().then_some(PKRS);
+    ALWAYS.into_iter().chain(last).chain(keys)
 }

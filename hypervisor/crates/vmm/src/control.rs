@@ -22,6 +22,8 @@ const CR0_DEFINED: u64 = 0xe005_003f;
 const CR4_PAE: u64 = 1 << 5;
 const CR4_PCIDE: u64 = 1 << 17;
 pub(crate) const CR4_OSXSAVE: u64 = 1 << 18;
+pub(crate) const CR4_PKE: u64 = 1 << 22;
+const CR4_PKS: u64 = 1 << 24;
 
 pub(crate) const EFER_SCE: u64 = 1 << 0;
 pub(crate) const EFER_LME: u64 = 1 << 8;
@@ -54,6 +56,8 @@ pub fn permitted_cr4(table: &CpuidTable) -> u64 {
         (one.ecx, 26, CR4_OSXSAVE), // XSAVE
         (seven.ebx, 7, 1 << 20),    // SMEP
         (seven.ebx, 20, 1 << 21),   // SMAP
+        (seven.ecx, 3, CR4_PKE),    // PKU
+        (seven.ecx, 31, CR4_PKS),   // PKS
     ];
     rules
         .iter()

@@ -105,9 +105,11 @@ const LEAF7_EBX_AVX512: u32 = (1 << 16) | (1 << 17) | (1 << 21) | (1 << 28) | (1
 /// IA32_TSC_ADJUST is the VMM's.
 const LEAF7_EBX_TSC_ADJUST: u32 = 1 << 1;
 const LEAF7_EBX_INVPCID: u32 = 1 << 10;
-/// Leaf 7 ECX: AVX512 VBMI, UMIP, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ, RDPID.
+/// Leaf 7 ECX: AVX512 VBMI, UMIP, PKU, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ,
+/// RDPID, PKS.
 const LEAF7_ECX: u32 = (1 << 1)
     | (1 << 2)
+    | (1 << 3)
     | (1 << 6)
     | (1 << 8)
     | (1 << 9)
@@ -115,7 +117,10 @@ const LEAF7_ECX: u32 = (1 << 1)
     | (1 << 11)
     | (1 << 12)
     | (1 << 14)
-    | (1 << 22);
+    | (1 << 22)
+    | (1 << 31);
+const LEAF7_ECX_PKU: u32 = 1 << 3;
+const LEAF7_ECX_OSPKE: u32 = 1 << 4;
 const LEAF7_ECX_RDPID: u32 = 1 << 22;
 /// Leaf 7 EDX: fast short REP MOV.
 const LEAF7_EDX: u32 = 1 << 4;
@@ -222,6 +227,7 @@ impl CpuidTable {
                 .copied()
                 .unwrap_or_default(),
             7 if subleaf > 0 => CpuidRegisters::default(),
+            7 => with_ospke(registers, view.cr4),
             XSTATE_LEAF => self.xstate_leaf(subleaf, view.xcr0),
             _ => registers,
         }
@@ -321,6 +327,13 @@ fn with_osxsave(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {
     registers
 }
 
+fn with_ospke(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {
+    if cr4 & crate::control::CR4_PKE != 0 {
+        registers.ecx |= LEAF7_ECX_OSPKE;
+    }
+    registers
+}
+
 fn basic_leaf(
     number: u32,
     host: CpuidRegisters,
@@ -369,6 +382,9 @@ fn structured_leaf(
     }
     if !abilities.rdtscp {
         ecx &= !LEAF7_ECX_RDPID;
+    }
+    if !xstate.has_pkru() {
+        ecx &= !LEAF7_ECX_PKU;
     }
     if !xstate.has_avx512() {
         ebx &= !LEAF7_EBX_AVX512;

@@ -12,7 +12,7 @@
 //! | IA32_TSC_DEADLINE 6E0h | as armed | arms the local APIC's timer |
 //! | x2APIC registers 800h to 8FFh | by the rules of `skerry_devices::lapic`, or by the CPU | the same |
 //! | EFER C0000080h | as written | by the rules of `control` |
-//! | FS, GS, KERNEL_GS base, STAR, LSTAR, CSTAR, FMASK, SYSENTER, PAT, TSC_AUX | by the CPU | by the CPU |
+//! | FS, GS, KERNEL_GS base, STAR, LSTAR, CSTAR, FMASK, SYSENTER, PAT, TSC_AUX, PKRS | by the CPU | by the CPU |
 //! | AMD's performance event selects and counters C0010000h to C0010007h, which no CPUID bit hides | 0: they stand still | 0 only |
 //! | AMD's interrupt-pending message C0010055h | 0: no message is sent in C1E | `#GP` |
 //! | everything else | `#GP` | `#GP` |

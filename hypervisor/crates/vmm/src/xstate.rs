@@ -1,6 +1,6 @@
 //! The extended state (XSAVE) a guest may enable, and how large it is.
 //!
-//! Components are x87, SSE, AVX and AVX-512; MPX, PKU and supervisor state are not given
+//! Components are x87, SSE, AVX, AVX-512 and PKRU; MPX and supervisor state are not given
 //! `[SDM 1, "Managing State Using the XSAVE Feature Set", ed. 085]`.
 
 use crate::cpuid::CpuidRegisters;
@@ -9,9 +9,10 @@ const X87: u64 = 1 << 0;
 const SSE: u64 = 1 << 1;
 const AVX: u64 = 1 << 2;
 const AVX512: u64 = 0b111 << 5;
+const PKRU: u64 = 1 << 9;
 /// Legacy region and header, in bytes.
 const LEGACY_BYTES: u32 = 576;
-const COMPONENTS: usize = 8;
+const COMPONENTS: usize = 10;
 
 /// Where each component lies in the standard XSAVE format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,7 +28,7 @@ impl Layout {
         if leaf(0, 0).eax < 0xd || leaf(1, 0).ecx & XSAVE == 0 {
             return Self::default();
         }
-        let mut permitted = u64::from(leaf(0xd, 0).eax) & (X87 | SSE | AVX | AVX512);
+        let mut permitted = u64::from(leaf(0xd, 0).eax) & (X87 | SSE | AVX | AVX512 | PKRU);
         if permitted & AVX512 != AVX512 {
             permitted &= !AVX512;
         }
@@ -52,6 +53,11 @@ impl Layout {
     /// Whether AVX-512 state may be enabled.
     pub(crate) const fn has_avx512(&self) -> bool {
         self.permitted & AVX512 == AVX512
+    }
+
+    /// Whether PKRU may be enabled.
+    pub(crate) const fn has_pkru(&self) -> bool {
+        self.permitted & PKRU != 0
     }
 
     /// Whether XSETBV may load `value` `[SDM 2C, "XSETBV—Set Extended Control Register"]`.
@@ -103,13 +109,13 @@ mod tests {
     #[test]
     fn xcr0_accepts_only_whole_and_ordered_sets() {
         let layout = Layout {
-            permitted: 0xe7,
+            permitted: 0x2e7,
             size_offset: [(0, 0); COMPONENTS],
         };
-        for good in [1, 3, 7, 0xe7] {
+        for good in [1, 3, 7, 0xe7, 0x201, 0x2e7] {
             assert!(layout.accepts(good), "{good:#x}");
         }
-        for bad in [0, 2, 5, 0x27, 0x67, 0xe3, 0x207, 1 << 63 | 1] {
+        for bad in [0, 2, 5, 0x27, 0x67, 0xe3, 0x200, 0x107, 1 << 63 | 1] {
             assert!(!layout.accepts(bad), "{bad:#x}");
         }
     }

@@ -18,8 +18,8 @@ const ATTRIBUTE_DEFAULT: u64 = 1 << 10;
 /// The bits of EFER that have a meaning: SCE, LME, LMA, NXE, SVME, LMSLE, FFXSR, TCE, MCOMMIT,
 /// INTWB, UAIE, AIBRSE.
 const EFER_DEFINED: u64 = 0x0036_fd01;
-/// The bits of CR4 that have a meaning, up to CET.
-const CR4_DEFINED: u64 = 0x00f7_1fff;
+/// The bits of CR4 that have a meaning: up to CET, and PKS, which only the SDM has.
+const CR4_DEFINED: u64 = 0x01f7_1fff;
 const HIGH: u64 = 0xffff_ffff_0000_0000;
 
 /// What the checks look at.

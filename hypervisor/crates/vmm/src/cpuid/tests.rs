@@ -41,6 +41,12 @@ fn everything(leaf: u32, subleaf: u32) -> CpuidRegisters {
             ecx: 0,
             edx: 0,
         },
+        (0xd, 9) => CpuidRegisters {
+            eax: 8,
+            ebx: 2688,
+            ecx: 0,
+            edx: 0,
+        },
         (0x8000_0000, _) => CpuidRegisters {
             eax: 0x8000_001f,
             ..Default::default()
@@ -136,11 +142,15 @@ fn the_state_size_follows_xcr0() {
     assert_eq!(table().look_up(0xd, 0, seen(0, 1)).ebx, 576);
     assert_eq!(table().look_up(0xd, 0, seen(0, 7)).ebx, 832);
     assert_eq!(table().look_up(0xd, 0, seen(0, 0xe7)).ebx, 2688);
-    assert_eq!(
-        table().look_up(0xd, 0, seen(0, 7)).eax,
-        0xe7,
-        "no PKU, no MPX"
-    );
+    assert_eq!(table().look_up(0xd, 0, seen(0, 0x2e7)).ebx, 2696);
+    assert_eq!(table().look_up(0xd, 0, seen(0, 7)).eax, 0x2e7, "no MPX");
+}
+
+#[test]
+fn protection_keys_are_on_when_cr4_says_so() {
+    const PKE: u64 = 1 << 22;
+    let keys = |cr4| table().look_up(7, 0, seen(cr4, 1)).ecx >> 3 & 3;
+    assert_eq!([keys(0), keys(PKE)], [0b01, 0b11]);
 }
 
 #[test]
