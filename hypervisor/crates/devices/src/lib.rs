@@ -23,6 +23,7 @@ extern crate std;
 mod bus;
 mod chipset;
 mod fw_cfg;
+mod hpet;
 mod ioapic;
 mod keyboard;
 pub mod lapic;

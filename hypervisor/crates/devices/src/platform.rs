@@ -10,6 +10,7 @@ use skerry_words::{Gpa, Tsc, Vector};
 
 use crate::chipset::Chipset;
 use crate::fw_cfg::FwCfg;
+use crate::hpet::{Hpet, Moves};
 use crate::ioapic::Ioapic;
 use crate::keyboard::Keyboard;
 use crate::line::{IrqLine, Level};
@@ -89,6 +90,7 @@ pub struct Platform {
     pub(crate) rtc: Rtc,
     pub(crate) mapped_uart: Option<MappedUart>,
     pub(crate) pm: Pm,
+    pub(crate) hpet: Hpet,
     pub(crate) fw_cfg: FwCfg,
     pub(crate) test_device: Option<TestDevice>,
 }
@@ -118,6 +120,7 @@ impl Platform {
             ),
             mapped_uart,
             pm: Pm::new(config.tsc_hz, now),
+            hpet: Hpet::new(config.tsc_hz, now),
             fw_cfg: FwCfg::new(config.memory_bytes, config.vcpus),
             test_device: match config.test_devices {
                 TestDevices::Absent => None,
@@ -143,6 +146,8 @@ impl Platform {
     fn expire_due(&mut self, now: Tsc) {
         self.rtc.advance(now);
         self.wire_rtc();
+        let moves = self.hpet.advance(now);
+        self.wire_hpet(moves);
         self.run_timer(now);
         self.refresh_deadline();
     }
@@ -255,6 +260,14 @@ impl Platform {
         }
     }
 
+    /// The HPET's pins are the I/O APIC's alone.
+    pub(crate) fn wire_hpet(&mut self, moves: Moves) {
+        moves.pulses().for_each(|pin| self.ioapic.pulse(pin));
+        for (pin, level) in moves.levels() {
+            self.ioapic.set_line(pin, level);
+        }
+    }
+
     /// Moves a line: the 8259 pair and the I/O APIC have an end of each.
     #[inline]
     pub(crate) fn set_line(&mut self, line: IrqLine, level: Level) {
@@ -281,12 +294,12 @@ impl Platform {
     /// interrupt controllers changes nothing the guest could notice, so it wakes nobody:
     /// accesses to the interrupt controllers catch up with it.
     pub(crate) fn refresh_deadline(&mut self) {
-        let rtc = self.rtc.deadline();
+        let others = self.rtc.deadline().min(self.hpet.deadline());
         let timer = IrqLine::TIMER;
         self.deadline = if self.pic.listens(timer) || self.ioapic.listens(timer.pin()) {
-            rtc.min(self.pit.deadline())
+            others.min(self.pit.deadline())
         } else {
-            rtc
+            others
         };
     }
 }

@@ -92,7 +92,7 @@ fn what_is_absent_reads_as_ones_and_counts_once_an_access() {
     assert_eq!(read(platform, 0xffff, Width::Dword), 0xffff_ffff);
     assert_eq!(write(platform, 0x300, Width::Dword, 5), Effect::None);
     assert_eq!(
-        platform.memory_read(Gpa(0xfed0_0000), Width::Dword, Tsc(0)),
+        platform.memory_read(Gpa(0xfed4_0000), Width::Dword, Tsc(0)),
         0xffff_ffff
     );
     let beyond = Gpa(UART_AT.0 + 5);

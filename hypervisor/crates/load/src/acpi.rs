@@ -1,6 +1,6 @@
 //! The ACPI tables every guest finds, as firmware would have left them.
 //!
-//! Owns what they say and where they are: RSDP, RSDT, XSDT, FACS, FADT, MADT and DSDT, one
+//! Owns what they say and where they are: RSDP, RSDT, XSDT, FACS, FADT, DSDT, HPET and MADT, one
 //! after the other from E0000h on, where old and new systems look for them. The numbers are
 //! those of the devices in `skerry-devices`, which has them by their own names. Full ACPI, not
 //! hardware-reduced; no fixed buttons, no general-purpose events, no sleep state but S5.
@@ -33,8 +33,9 @@ mod at {
     pub(super) const FACS: Gpa = Gpa(0xe_00c0);
     pub(super) const FADT: Gpa = Gpa(0xe_0100);
     pub(super) const DSDT: Gpa = Gpa(0xe_0240);
+    pub(super) const HPET: Gpa = Gpa(0xe_0400);
     /// The last one, as it grows with the vCPUs.
-    pub(super) const MADT: Gpa = Gpa(0xe_0400);
+    pub(super) const MADT: Gpa = Gpa(0xe_0440);
 }
 
 const OEM: [u8; 6] = *b"SKERRY";
@@ -47,6 +48,7 @@ const HEADER_BYTES: u32 = 36;
 const MOST_VCPUS: u32 = 255;
 const LOCAL_APIC: u32 = 0xfee0_0000;
 const IO_APIC: u32 = 0xfec0_0000;
+const HPET: u64 = 0xfed0_0000;
 /// The ID in the I/O APIC's register after reset.
 const IO_APIC_ID: u8 = 0;
 
@@ -74,6 +76,7 @@ pub(crate) fn tables(vcpus: u32) -> AcpiTables {
         (at::FACS, facs()),
         (at::FADT, fadt()),
         (at::DSDT, dsdt()),
+        (at::HPET, hpet()),
         (at::MADT, madt(vcpus)),
     ];
     AcpiTables {
@@ -127,14 +130,17 @@ fn checksum_of(bytes: &[u8]) -> u8 {
     sum.value()
 }
 
+/// What the root tables lead to.
+const TABLES: [Gpa; 3] = [at::FADT, at::MADT, at::HPET];
+
 /// For systems that know ACPI 1.0 only.
 fn rsdt() -> Vec<u8> {
-    let entries = [at::FADT, at::MADT].map(|at| address32(at).to_le_bytes());
+    let entries = TABLES.map(|at| address32(at).to_le_bytes());
     table(*b"RSDT", 1, entries.as_flattened())
 }
 
 fn xsdt() -> Vec<u8> {
-    let entries = [at::FADT, at::MADT].map(|at| at.0.to_le_bytes());
+    let entries = TABLES.map(|at| at.0.to_le_bytes());
     table(*b"XSDT", 1, entries.as_flattened())
 }
 
@@ -180,6 +186,29 @@ fn fadt() -> Vec<u8> {
     fadt.century = CENTURY_IN_CMOS;
     fadt.iapc_boot_arch = boot_architecture::ALL.into();
     bytes_of(&with_registers(fadt).finalize())
+}
+
+/// `[IA-PC HPET Specification, "The ACPI 2.0 HPET Description Table (HPET)", rev. 1.0a]`.
+fn hpet() -> Vec<u8> {
+    /// The lower half of its capabilities.
+    const BLOCK_ID: u32 = 0x8086_2201;
+    const NUMBER: u8 = 0;
+    /// The comparators' shortest useful period, in ticks: 10 us.
+    const LEAST_TICKS: u16 = 100;
+    const PAGE_IS_ITS_OWN: u8 = 1;
+    let at = GAS::new(
+        AddressSpace::SystemMemory,
+        64,
+        0,
+        AccessSize::Undefined,
+        HPET,
+    );
+    let mut body = BLOCK_ID.to_le_bytes().to_vec();
+    body.extend(bytes_of(&at));
+    body.push(NUMBER);
+    body.extend(LEAST_TICKS.to_le_bytes());
+    body.push(PAGE_IS_ITS_OWN);
+    table(*b"HPET", 1, &body)
 }
 
 /// `["IA-PC Boot Architecture Flags"]`.

@@ -1,7 +1,7 @@
 //! Which address is whose.
 //!
-//! Owns the routing of accesses to memory that is no RAM: the mapped UART, the I/O APIC and
-//! the test device's memory. Does not own the local APICs' page: each vCPU has its own, and
+//! Owns the routing of accesses to memory that is no RAM: the mapped UART, the I/O APIC, the
+//! HPET and the test device's memory. Does not own the local APICs' page: each vCPU has its own, and
 //! the VMM asks it first. Called by the VMM through [`Platform`].
 
 use skerry_words::{Gpa, Tsc, Vector, Width};
@@ -22,6 +22,9 @@ mod ioapic {
     pub(super) const EOI: u64 = PAGE | 0x40;
 }
 
+/// The HPET's page.
+const HPET: u64 = 0xfed0_0000;
+
 impl Platform {
     /// Answers a read of memory that is no RAM. The result is never wider than `width`.
     #[inline]
@@ -29,15 +32,18 @@ impl Platform {
         self.expire(now);
         match (width, self.mapped_byte(at)) {
             (Width::Byte, Some(register)) => u64::from(self.read_mapped(register)),
-            _ => self.memory_read_rarely(at, width),
+            _ => self.memory_read_rarely(at, width, now),
         }
     }
 
     /// What takes longer, apart, so that the UART's reads are short.
     #[inline(never)]
-    fn memory_read_rarely(&mut self, at: Gpa, width: Width) -> u64 {
+    fn memory_read_rarely(&mut self, at: Gpa, width: Width, now: Tsc) -> u64 {
         if at.page_start().0 == ioapic::PAGE {
             return self.read_ioapic(at, width);
+        }
+        if at.page_start().0 == HPET {
+            return self.read_hpet(at, width, now);
         }
         let test_device = self.test_device.as_ref();
         if let Some(value) = test_device.and_then(|device| device.load(at, width)) {
@@ -75,6 +81,10 @@ impl Platform {
             self.write_ioapic(at, width, value, now);
             return Effect::None;
         }
+        if at.page_start().0 == HPET {
+            self.write_hpet(at, width, value, now);
+            return Effect::None;
+        }
         let test_device = self.test_device.as_mut();
         if test_device.is_some_and(|device| device.store(at, width, value).is_some()) {
             return Effect::None;
@@ -105,6 +115,21 @@ impl Platform {
             (ioapic::EOI, Width::Dword) => self.end_of_interrupt(Vector(value as u8), now),
             _ => self.count_absent(),
         }
+    }
+
+    fn read_hpet(&mut self, at: Gpa, width: Width, now: Tsc) -> u64 {
+        match self.hpet.read(at.page_offset() as u16, width, now) {
+            Some(value) => value,
+            None => self.absent_read(width),
+        }
+    }
+
+    fn write_hpet(&mut self, at: Gpa, width: Width, value: u64, now: Tsc) {
+        match self.hpet.write(at.page_offset() as u16, width, value, now) {
+            Some(moves) => self.wire_hpet(moves),
+            None => self.count_absent(),
+        }
+        self.refresh_deadline();
     }
 
     fn write_mapped_wide(&mut self, at: Gpa, width: Width, value: u64) -> Effect {

@@ -105,9 +105,25 @@ fn a_scan_of_the_bios_area_finds_the_tables() {
 fn old_and_new_systems_find_the_same_tables() {
     let memory = Memory::new(1);
     let rsdt = memory.u32(memory.rsdp() + 16).into();
-    assert_eq!(memory.table(rsdt, b"RSDT").len(), 44);
-    let old = [36, 40].map(|entry| u64::from(memory.u32(rsdt + entry)));
-    assert_eq!(old, [memory.find(b"FACP"), memory.find(b"APIC")]);
+    assert_eq!(memory.table(rsdt, b"RSDT").len(), 48);
+    let old = [36, 40, 44].map(|entry| u64::from(memory.u32(rsdt + entry)));
+    assert_eq!(
+        old,
+        [
+            memory.find(b"FACP"),
+            memory.find(b"APIC"),
+            memory.find(b"HPET")
+        ]
+    );
+}
+
+#[test]
+fn the_hpet_is_where_its_table_says() {
+    let memory = Memory::new(1);
+    let at = memory.find(b"HPET");
+    assert_eq!(memory.table(at, b"HPET").len(), 56);
+    assert_eq!(memory.at(at + 40, 1), [0], "in memory");
+    assert_eq!(memory.u64(at + 44), 0xfed0_0000);
 }
 
 #[test]

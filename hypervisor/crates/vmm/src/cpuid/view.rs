@@ -3,7 +3,8 @@
 //! Owns who a vCPU is and where it stands among the others. Does not own the leaves that are the
 //! same for all (`cpuid`).
 
-use super::{CpuidRegisters, CpuidTable, LEAF1_EDX_APIC};
+use super::leaves::LEAF1_EDX_APIC;
+use super::{CpuidRegisters, CpuidTable};
 
 /// What differs between the vCPUs of a VM, and from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
