@@ -37,6 +37,8 @@ const SCRATCH_AGAIN: u16 = 0xe8;
 const SCRATCH_AGAIN_LAST: u16 = 0xeb;
 /// The debug console, in VMs without the test device, which has the same port.
 const DEBUG_CONSOLE: u16 = 0xe9;
+/// The same where firmware for virtual machines looks for it.
+const FIRMWARE_CONSOLE: u16 = 0x402;
 const TEST_LINES: u16 = 0x2000;
 const TEST_LINES_LAST: u16 = 0x2017;
 /// What a read of port E9h gives where it is a console, as Bochs and QEMU have it.
@@ -136,6 +138,7 @@ impl Platform {
             0x92 => self.chipset.read92(),
             0xcf9 => self.chipset.read_cf9(),
             DEBUG_CONSOLE if self.test_device.is_none() => DEBUG_CONSOLE_PRESENT,
+            FIRMWARE_CONSOLE => DEBUG_CONSOLE_PRESENT,
             DEBUG_EXIT => 0,
             FW_CFG_DATA => self.fw_cfg.read(),
             PM_BLOCK..=PM_BLOCK_LAST => self.read_pm(port & 0xf, now),
@@ -174,6 +177,7 @@ impl Platform {
             0x92 => return reset_effect(self.chipset.write92(value)),
             0xcf9 => return reset_effect(self.chipset.write_cf9(value)),
             DEBUG_CONSOLE if self.test_device.is_none() => return Effect::Console(value),
+            FIRMWARE_CONSOLE => return Effect::Console(value),
             PM_BLOCK..=PM_BLOCK_LAST => return self.write_pm(port & 0xf, value),
             SCRATCH..=FLUSH | SCRATCH_AGAIN..=SCRATCH_AGAIN_LAST | TEST_LINES..=TEST_LINES_LAST => {
                 self.write_test_device(port, value.into(), now);

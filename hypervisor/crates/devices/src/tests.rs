@@ -143,6 +143,9 @@ fn the_debug_ports_leave_the_platform_as_effects() {
         Effect::Console(0x41)
     );
     assert_eq!(read(platform, 0xe9, Width::Byte), 0xe9);
+    let firmware = write(platform, 0x402, Width::Byte, 0x42);
+    assert_eq!(firmware, Effect::Console(0x42));
+    assert_eq!(read(platform, 0x402, Width::Byte), 0xe9);
     assert_eq!(
         write(platform, 0xf4, Width::Byte, 0x107),
         Effect::DebugExit(7)
