@@ -81,7 +81,7 @@ fn findings() -> Result<Vec<Finding>> {
         let absent = if wanted { State::Missing } else { State::Later };
         all.extend(tool_findings(need, absent));
     }
-    for guest in [&guests::KERNEL, &guests::BUSYBOX] {
+    for guest in [&guests::KERNEL, &guests::BUSYBOX, &guests::FIRMWARE] {
         let found = guest.find().map(|cached| cached.package);
         all.push(finding(
             &format!("guest {}", guest.package()),

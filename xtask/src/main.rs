@@ -95,7 +95,7 @@ Examples:
   cargo xtask run --kernel debian:cloud --initrd busybox:interactive --console guest
 
 In a manifest, and for --kernel and --initrd, a file is a path (from the manifest's
-folder) or one of debian:cloud, busybox:demo, busybox:interactive, stub:NAME.
+folder) or one of debian:cloud, debian:seabios, busybox:demo, busybox:interactive, stub:NAME.
 
 Exit status: 0 every VM ended with status 0; 1 a VM, the hypervisor or the engine failed;
 2 refused input; 3 a tool is missing; 124 the time limit passed; 130 Ctrl-C.";

@@ -51,6 +51,14 @@ pub const BUSYBOX: DebianGuest = DebianGuest {
     file: ("bin", "busybox"),
 };
 
+/// SeaBIOS, as the ROM of a PC.
+pub const FIRMWARE: DebianGuest = DebianGuest {
+    name: "seabios",
+    package: "seabios",
+    meta: Meta::Itself,
+    file: ("usr/share/seabios", "bios.bin"),
+};
+
 /// A guest in the cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cached {

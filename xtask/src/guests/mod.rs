@@ -1,7 +1,7 @@
-//! Guests that nobody here wrote: Debian's cloud kernel and busybox.
+//! Guests that nobody here wrote: Debian's cloud kernel, busybox and SeaBIOS.
 //!
 //! Owns the symbolic names that manifests may use instead of files: `debian:cloud`,
-//! `busybox:demo`, `busybox:interactive`, `linux:stopwatch`, and `stub:NAME`. The last two are
+//! `debian:seabios`, `busybox:demo`, `busybox:interactive`, `linux:stopwatch`, and `stub:NAME`. The last two are
 //! of this repository; the others are unpacked into the cache folder, and nothing is installed
 //! on the host for them. Called by `bundle`.
 
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::packages::Install;
 use crate::say;
 
-pub use debian::{BUSYBOX, KERNEL};
+pub use debian::{BUSYBOX, FIRMWARE, KERNEL};
 
 /// Where symbolic names find their files.
 #[derive(Clone, Debug)]
@@ -30,7 +30,8 @@ pub struct Guests<'a> {
 }
 
 /// The names with one meaning, for messages.
-const NAMES: &str = "debian:cloud, busybox:demo, busybox:interactive, linux:stopwatch, stub:NAME";
+const NAMES: &str = "debian:cloud, debian:seabios, busybox:demo, busybox:interactive, linux:stopwatch, \
+     stub:NAME";
 
 /// Whether a kernel or initrd of a manifest is a symbolic name rather than a path.
 pub fn is_symbolic(name: &str) -> bool {
@@ -49,6 +50,7 @@ impl Guests<'_> {
         match name.split_once(':') {
             Some(("stub", stub)) => read(&self.built.stub(stub)?),
             Some(("debian", "cloud")) => read(&KERNEL.ensure(self.install)?.file),
+            Some(("debian", "seabios")) => read(&FIRMWARE.ensure(self.install)?.file),
             Some(("busybox", "demo")) => self.initramfs(initramfs::DEMO_INIT),
             Some(("busybox", "interactive")) => self.initramfs(initramfs::INTERACTIVE_INIT),
             Some(("linux", "stopwatch")) => initramfs::only(&read(&self.built.stopwatch())?),
