@@ -146,8 +146,6 @@ impl Platform {
     fn expire_due(&mut self, now: Tsc) {
         self.rtc.advance(now);
         self.wire_rtc();
-        let moves = self.hpet.advance(now);
-        self.wire_hpet(moves);
         self.run_timer(now);
         self.refresh_deadline();
     }
@@ -244,10 +242,14 @@ impl Platform {
         self.chipset.post(0x80)
     }
 
-    /// Carries the timer's edges to IRQ0.
+    /// Carries the PIT's edges to IRQ0, and the HPET's to its pins.
     pub(crate) fn run_timer(&mut self, now: Tsc) {
         let edge = self.pit.advance(now);
         self.wire_timer(edge);
+        if now >= self.hpet.deadline() {
+            let moves = self.hpet.advance(now);
+            self.wire_hpet(moves);
+        }
     }
 
     pub(crate) fn wire_timer(&mut self, edge: Edge) {

@@ -15,6 +15,8 @@ enum Step {
     Store(u64, Width, u64),
     Input(Vec<u8>),
     Acknowledge,
+    /// Writes a register of the HPET.
+    Hpet(u64, u64),
     /// Programs the lower word of an I/O APIC pin.
     Route(u8, u32),
     Take,
@@ -32,6 +34,9 @@ enum Answer {
 }
 
 const IOAPIC: u64 = 0xfec0_0000;
+const HPET: u64 = 0xfed0_0000;
+/// Its configuration, status, counter, and two comparators.
+const HPET_REGISTERS: [u64; 7] = [0x10, 0x20, 0xf0, 0x100, 0x108, 0x120, 0x128];
 
 fn width() -> impl Strategy<Value = Width> {
     prop_oneof![4 => Just(Width::Byte), 1 => Just(Width::Word), 1 => Just(Width::Dword)]
@@ -54,15 +59,23 @@ fn address() -> impl Strategy<Value = u64> {
         4 => (0u64..10).prop_map(|offset| UART_AT.0 + offset),
         2 => (0u64..0x44).prop_map(|offset| IOAPIC + offset),
         1 => 0xff00_0000u64..0xff01_0000,
+        1 => (0u64..0x160).prop_map(|offset| HPET + offset),
         1 => any::<u64>(),
     ]
 }
 
 /// Pins that something moves, a few vectors, and no bit but trigger, polarity and mask.
 fn route() -> impl Strategy<Value = Step> {
-    let pin = prop::sample::select([1u8, 2, 3, 4, 8, 16].as_slice());
+    let pin = prop::sample::select([1u8, 2, 3, 4, 8, 16, 20, 21].as_slice());
     let bits = prop::sample::select([0u32, 0, 0x8000, 0x2000, 0xa000, 0x1_0000].as_slice());
     (pin, 0x30u32..0x33, bits).prop_map(|(pin, vector, bits)| Step::Route(pin, vector | bits))
+}
+
+/// Comparators that interrupt soon, by edge or level, at pins 20 and 21.
+fn hpet() -> impl Strategy<Value = Step> {
+    let register = prop::sample::select(HPET_REGISTERS.as_slice());
+    let value = prop_oneof![0u64..0x80, 0x2800u64..0x2b80, 0u64..50_000];
+    (register, value).prop_map(|(register, value)| Step::Hpet(register, value))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -73,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (address(), width(), any::<u64>()).prop_map(|(at, w, v)| Step::Store(at, w, v)),
         1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Step::Input),
         4 => Just(Step::Acknowledge),
-        4 => route(),
+        8 => prop_oneof![route(), hpet()],
         4 => Just(Step::Take),
         2 => (0x30u8..0x33).prop_map(Step::End),
         4 => prop_oneof![0u64..2000, 0u64..5_000_000, 0u64..1 << 36].prop_map(Step::Wait),
@@ -110,6 +123,10 @@ fn run(platform: &mut Platform, step: &Step, now: Tsc) -> Answer {
             let _ = platform.memory_write(Gpa(IOAPIC), Width::Dword, select, now);
             let window = Gpa(IOAPIC + 0x10);
             Answer::Effect(platform.memory_write(window, Width::Dword, low.into(), now))
+        }
+        Step::Hpet(register, value) => {
+            let at = Gpa(HPET + register);
+            Answer::Effect(platform.memory_write(at, Width::Qword, value, now))
         }
         Step::Take => {
             let waits = platform.has_messages();
