@@ -7,6 +7,7 @@
 //! an identity map of the first 4 GiB in 2 MiB pages, open to user mode too, so that a stub
 //! reaches every address it wants to ask about. Calls `stub_main`, made by `stub!`.
 
+use crate::long_mode;
 use core::arch::global_asm;
 
 // XEN_ELFNOTE_PHYS32_ENTRY = 18. The address is 8 bytes, as Linux writes it in 64-bit files.
@@ -61,24 +62,17 @@ pvh_entry:
     movl %eax, %cr4
     movl $page_map, %eax
     movl %eax, %cr3
-    movl $0xc0000080, %ecx
-    rdmsr
-    orl $0x100, %eax
-    wrmsr
-    movl $0x80010033, %eax
-    movl %eax, %cr0
+    "#,
+    long_mode::turn_on!(),
+    r#"
     lgdt boot_gdt_pointer
     ljmp $8, $5f
 
     .code64
-5:  xorl %eax, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %fs
-    movl %eax, %gs
-    movl $0x10, %eax
-    movl %eax, %ss
-    fninit
+5:
+    "#,
+    long_mode::settle_in!(),
+    r#"
     movl %ebp, %edi
     movl $__image_start, %esi
     movl $__image_end, %edx

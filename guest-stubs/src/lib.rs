@@ -23,6 +23,7 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 mod entry;
 pub mod hypercall;
+mod long_mode;
 pub mod memory;
 pub mod paging;
 pub mod pit;

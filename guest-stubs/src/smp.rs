@@ -5,6 +5,7 @@
 //! They share the boot CPU's page tables, GDT and IDT; they have no task state, so an exception
 //! on one of them ends the machine. What they do is the stub's.
 
+use crate::long_mode;
 use crate::{cpu, memory, tables};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -121,23 +122,16 @@ trampoline:
     movl %eax, %cr4
     movl 0x8fe8, %eax
     movl %eax, %cr3
-    movl $0xc0000080, %ecx
-    rdmsr
-    orl $0x100, %eax
-    wrmsr
-    movl $0x80010033, %eax
-    movl %eax, %cr0
+    "#,
+    long_mode::turn_on!(),
+    r#"
     ljmpl $8, $(3f - trampoline + 0x8000)
 
     .code64
-3:  xorl %eax, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %fs
-    movl %eax, %gs
-    movl $0x10, %eax
-    movl %eax, %ss
-    fninit
+3:
+    "#,
+    long_mode::settle_in!(),
+    r#"
     movl $1, %edi
     lock xaddq %rdi, 0x8ff0
     andl $15, %edi

@@ -14,16 +14,21 @@ use core::arch::asm;
 use skerry_words::{GuestState, MsrIndex};
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
-/// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE; TSC_AUX follows where guests have it.
-const MSRS: [MsrIndex; 6] = [
+/// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE; TSC_AUX and PKRS, where guests have them. The host's
+/// CR4.PKS is off, so PKRS concerns guests alone.
+const MSRS: [MsrIndex; 7] = [
     MsrIndex(0xc000_0081),
     MsrIndex(0xc000_0082),
     MsrIndex(0xc000_0083),
     MsrIndex(0xc000_0084),
     MsrIndex(0xc000_0102),
     MsrIndex(0xc000_0103),
+    MsrIndex(own_msrs::PKRS),
 ];
-const PKRS: MsrIndex = MsrIndex(own_msrs::PKRS);
+/// Which of them are the system calls', as bits.
+const SYSTEM: u8 = 0b001_1111;
+const TSC_AUX: u8 = 1 << 5;
+const PKRS: u8 = 1 << 6;
 /// x87, SSE, AVX, AVX-512 and PKRU: what a guest may enable, and so all that must be kept.
 const COMPONENTS: u64 = 0x2e7;
 
@@ -31,9 +36,8 @@ const COMPONENTS: u64 = 0x2e7;
 #[derive(Clone, Copy, Debug)]
 pub struct Switch {
     xcr0: Option<u64>,
-    first_msr: usize,
-    end_msr: usize,
-    has_pkrs: bool,
+    /// Bit `n` for the MSR at that place in [`MSRS`].
+    msrs: u8,
 }
 
 /// Who switches STAR, LSTAR, CSTAR, FMASK and KERNEL_GS_BASE.
@@ -56,20 +60,25 @@ impl Switch {
         // SAFETY: the bits allow the instructions this file uses; nothing else changes.
         unsafe { Cr4::update(|cr4| *cr4 |= bits) };
         let xcr0 = has_xsave.then(|| u64::from(leaf(0xd, 0).eax) & COMPONENTS);
-        let end_msr = match tsc_aux {
-            super::TscAux::Guest => MSRS.len(),
-            super::TscAux::Absent => MSRS.len() - 1,
+        let system = match system_msrs {
+            SystemMsrs::Context => SYSTEM,
+            SystemMsrs::ControlBlock => 0,
         };
-        let first_msr = match system_msrs {
-            SystemMsrs::Context => 0,
-            SystemMsrs::ControlBlock => MSRS.len() - 1,
+        let tsc_aux = match tsc_aux {
+            super::TscAux::Guest => TSC_AUX,
+            super::TscAux::Absent => 0,
         };
+        let keys = if own_msrs::has_pkrs() { PKRS } else { 0 };
         Self {
             xcr0,
-            first_msr,
-            end_msr,
-            has_pkrs: own_msrs::has_pkrs(),
+            msrs: system | tsc_aux | keys,
         }
+    }
+
+    /// The MSRs to switch, with their places.
+    fn msrs(self) -> impl Iterator<Item = (usize, MsrIndex)> {
+        let all = MSRS.into_iter().enumerate();
+        all.filter(move |(place, _)| self.msrs & (1 << place) != 0)
     }
 }
 
@@ -79,8 +88,6 @@ pub struct Context {
     area: OwnedFrame,
     xcr0: u64,
     msrs: [u64; MSRS.len()],
-    /// IA32_PKRS, where the CPU has it. The host's CR4.PKS is off, so it concerns guests alone.
-    pkrs: u64,
     debug: [u64; 5],
 }
 
@@ -93,7 +100,6 @@ impl Context {
             area,
             xcr0: 1,
             msrs: [0; MSRS.len()],
-            pkrs: 0,
             debug: [0; 5],
         };
         context.reset(&GuestState::at_reset());
@@ -105,7 +111,6 @@ impl Context {
     pub fn reset(&mut self, state: &GuestState) {
         self.xcr0 = self.permitted_xcr0(state.xcr0).unwrap_or(1);
         self.msrs = harmless_msrs(state.system_msrs);
-        self.pkrs = 0;
         let bytes = self.area.bytes();
         bytes.fill(0);
         bytes[0..2].copy_from_slice(&0x37f_u16.to_le_bytes());
@@ -119,15 +124,10 @@ impl Context {
     pub fn load(&mut self) {
         cpu::features::lend_vectors(|| self.load_extended());
         self.write_xcr0_if_any(self.xcr0);
-        let all = MSRS.iter().zip(self.msrs);
-        for (index, value) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
+        for (place, index) in self.switch.msrs() {
             // SAFETY: the guest's own values, which WRMSR in the guest accepted, or those of
             // `harmless_msrs`.
-            unsafe { cpu::msr::write(*index, value) };
-        }
-        if self.switch.has_pkrs {
-            // SAFETY: what WRMSR in the guest accepted, or 0; no page of the host's has a key.
-            unsafe { cpu::msr::write(PKRS, self.pkrs) };
+            unsafe { cpu::msr::write(index, self.msrs[place]) };
         }
         write_debug(&self.debug);
     }
@@ -136,12 +136,8 @@ impl Context {
     pub fn unload(&mut self) {
         self.xcr0 = self.xcr0(self.xcr0);
         cpu::features::lend_vectors(|| self.save_extended());
-        let all = self.msrs.iter_mut().zip(MSRS);
-        for (slot, index) in all.take(self.switch.end_msr).skip(self.switch.first_msr) {
-            *slot = cpu::msr::read(index);
-        }
-        if self.switch.has_pkrs {
-            self.pkrs = cpu::msr::read(PKRS);
+        for (place, index) in self.switch.msrs() {
+            self.msrs[place] = cpu::msr::read(index);
         }
         self.debug = read_debug();
     }
@@ -223,8 +219,8 @@ impl Context {
     }
 }
 
-/// Values that WRMSR takes: canonical addresses, 32-bit masks.
-fn harmless_msrs(values: [u64; MSRS.len()]) -> [u64; MSRS.len()] {
+/// Values that WRMSR takes: canonical addresses, 32-bit masks. PKRS starts as 0.
+fn harmless_msrs(values: [u64; 6]) -> [u64; MSRS.len()] {
     let canonical = |address: u64| ((address << 16).cast_signed() >> 16).cast_unsigned();
     let [star, long, compatible, mask, gs, aux] = values;
     let low = |value: u64| value & u64::from(u32::MAX);
@@ -235,6 +231,7 @@ fn harmless_msrs(values: [u64; MSRS.len()]) -> [u64; MSRS.len()] {
         low(mask),
         canonical(gs),
         low(aux),
+        0,
     ]
 }
 

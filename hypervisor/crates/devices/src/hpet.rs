@@ -114,6 +114,7 @@ impl Hpet {
     /// Lets the comparators see the counter up to `now`.
     pub(crate) fn advance(&mut self, now: Tsc) -> Moves {
         let pulsed = self.compare(now);
+        self.refresh_deadline(now);
         self.moves(pulsed)
     }
 
@@ -215,7 +216,6 @@ impl Hpet {
             }
         }
         self.seen = count;
-        self.refresh_deadline(now);
         pulsed
     }
 

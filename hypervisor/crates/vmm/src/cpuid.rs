@@ -14,10 +14,7 @@ use crate::xstate;
 mod leaves;
 mod view;
 
-use leaves::{
-    LEAF_D1_EAX, basic_leaf, extended_leaf, hypervisor_leaves, private_cache, with_ospke,
-    with_osxsave,
-};
+use leaves::{LEAF_D1_EAX, basic_leaf, extended_leaf, hypervisor_leaves, private_cache};
 pub use view::View;
 
 /// EAX, EBX, ECX, EDX of one leaf.
@@ -127,7 +124,7 @@ impl CpuidTable {
             return self.out_of_range();
         };
         match leaf {
-            1 => view.features(with_osxsave(registers, view.cr4)),
+            1 => view.features(registers),
             TOPOLOGY_LEAF => self.topology(subleaf, view),
             AMD_TOPOLOGY_LEAF => view.amd_topology(),
             4 => self
@@ -136,7 +133,7 @@ impl CpuidTable {
                 .copied()
                 .unwrap_or_default(),
             7 if subleaf > 0 => CpuidRegisters::default(),
-            7 => with_ospke(registers, view.cr4),
+            7 => view.more_features(registers),
             XSTATE_LEAF => self.xstate_leaf(subleaf, view.xcr0),
             _ => registers,
         }

@@ -25,7 +25,7 @@ const LEAF1_ECX: u32 = (1 << 0)
     | (1 << 28)
     | (1 << 29);
 const LEAF1_ECX_XSAVE: u32 = 1 << 26;
-const LEAF1_ECX_OSXSAVE: u32 = 1 << 27;
+pub(super) const LEAF1_ECX_OSXSAVE: u32 = 1 << 27;
 /// x2APIC, TSC-deadline timer, hypervisor.
 const LEAF1_ECX_VIRTUAL: u32 = (1 << 21) | (1 << 24) | (1 << 31);
 pub(super) const LEAF1_EDX_APIC: u32 = 1 << 9;
@@ -88,7 +88,7 @@ const LEAF7_ECX: u32 = (1 << 1)
     | (1 << 22)
     | (1 << 31);
 const LEAF7_ECX_PKU: u32 = 1 << 3;
-const LEAF7_ECX_OSPKE: u32 = 1 << 4;
+pub(super) const LEAF7_ECX_OSPKE: u32 = 1 << 4;
 const LEAF7_ECX_RDPID: u32 = 1 << 22;
 /// Leaf 7 EDX: fast short REP MOV.
 const LEAF7_EDX: u32 = 1 << 4;
@@ -102,20 +102,6 @@ const EXTENDED1_EDX: u32 =
     (1 << 11) | (1 << 20) | (1 << 22) | (1 << 26) | (1 << 27) | (1 << 29) | AMD_COPIES;
 const EXTENDED1_EDX_RDTSCP: u32 = 1 << 27;
 const AMD_COPIES: u32 = 0x0183_f1ff & LEAF1_EDX;
-
-pub(super) fn with_osxsave(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {
-    if cr4 & crate::control::CR4_OSXSAVE != 0 {
-        registers.ecx |= LEAF1_ECX_OSXSAVE;
-    }
-    registers
-}
-
-pub(super) fn with_ospke(mut registers: CpuidRegisters, cr4: u64) -> CpuidRegisters {
-    if cr4 & crate::control::CR4_PKE != 0 {
-        registers.ecx |= LEAF7_ECX_OSPKE;
-    }
-    registers
-}
 
 pub(super) fn basic_leaf(
     number: u32,

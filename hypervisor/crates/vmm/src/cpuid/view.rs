@@ -3,8 +3,9 @@
 //! Owns who a vCPU is and where it stands among the others. Does not own the leaves that are the
 //! same for all (`cpuid`).
 
-use super::leaves::LEAF1_EDX_APIC;
+use super::leaves::{LEAF1_ECX_OSXSAVE, LEAF1_EDX_APIC, LEAF7_ECX_OSPKE};
 use super::{CpuidRegisters, CpuidTable};
+use crate::control::{CR4_OSXSAVE, CR4_PKE};
 
 /// What differs between the vCPUs of a VM, and from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,13 +21,24 @@ pub struct View {
 }
 
 impl View {
-    /// Leaf 1: the ID, and the APIC if it is enabled
+    /// Leaf 1: the ID, whether XSAVE is on, and the APIC if it is enabled
     /// `[SDM 3A, "Local APIC Status and Location", ed. 085]`.
     pub(super) fn features(self, mut registers: CpuidRegisters) -> CpuidRegisters {
         const ENABLED: u64 = 1 << 11;
         registers.ebx |= self.apic_id << 24;
+        if self.cr4 & CR4_OSXSAVE != 0 {
+            registers.ecx |= LEAF1_ECX_OSXSAVE;
+        }
         if self.apic_base & ENABLED == 0 {
             registers.edx &= !LEAF1_EDX_APIC;
+        }
+        registers
+    }
+
+    /// Leaf 7: whether protection keys are on.
+    pub(super) fn more_features(self, mut registers: CpuidRegisters) -> CpuidRegisters {
+        if self.cr4 & CR4_PKE != 0 {
+            registers.ecx |= LEAF7_ECX_OSPKE;
         }
         registers
     }
