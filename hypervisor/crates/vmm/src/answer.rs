@@ -212,10 +212,18 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
-        let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
+        let mut bus = ApicBus::new(
+            self.cpus.current_mut(),
+            &mut self.apic_actions,
+            self.apic_page,
+            now,
+        );
         let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
-        let action = bus.action;
-        if let Some(action) = action {
+        let last = bus.last;
+        if !self.apic_actions.is_empty() {
+            self.act_on_earlier(state, now);
+        }
+        if let Some(action) = last {
             self.act(action, state, now);
         }
         match answer {

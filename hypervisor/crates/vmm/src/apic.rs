@@ -4,6 +4,7 @@
 //! where it looks after it, to the registers' model. MSRs come by `msr`. Does not own what the
 //! registers mean (`skerry_devices::lapic`), nor who gets what they send (`interrupts`).
 
+use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Delivery, Mode};
 use skerry_emulate::MmioTarget;
@@ -109,17 +110,25 @@ pub(crate) struct ApicBus<'a, P> {
     page: Gpa,
     now: Tsc,
     /// What the last write wants done, if there was one.
-    pub(crate) action: Option<Action>,
+    pub(crate) last: Option<Action>,
+    /// What those before want: a repeated string instruction writes more than once.
+    before: &'a mut Vec<Action>,
 }
 
 impl<'a, P> ApicBus<'a, P> {
-    /// The page at `page`, at `now`.
-    pub(crate) fn new(cpu: &'a mut Cpu<P>, page: Gpa, now: Tsc) -> Self {
+    /// The page at `page`, at `now`; what all writes but the last want goes to `before`.
+    pub(crate) fn new(
+        cpu: &'a mut Cpu<P>,
+        before: &'a mut Vec<Action>,
+        page: Gpa,
+        now: Tsc,
+    ) -> Self {
         Self {
             cpu,
             page,
             now,
-            action: None,
+            last: None,
+            before,
         }
     }
 }
@@ -136,7 +145,10 @@ impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
         if at.page_start() == self.page {
             let offset = at.page_offset() as u16;
-            self.action = Some(self.cpu.apic_write(offset, width, value, self.now));
+            let action = self.cpu.apic_write(offset, width, value, self.now);
+            if let Some(before) = self.last.replace(action) {
+                self.before.push(before);
+            }
         }
     }
 }

@@ -72,6 +72,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
     }
 
+    /// Does what the writes of a repeated instruction but for the last asked for.
+    #[cold]
+    pub(crate) fn act_on_earlier(&mut self, state: &GuestState, now: Tsc) {
+        for action in core::mem::take(&mut self.apic_actions) {
+            self.act(action, state, now);
+        }
+    }
+
     #[inline(never)]
     fn act_outside(&mut self, action: Action, now: Tsc) {
         self.attention = true;

@@ -34,8 +34,8 @@ use skerry_manual::svm::field::tlb_control;
 use skerry_manual::svm::{self, CleanBits, VmcbRead, checks, event, field};
 use skerry_second_stage::{Npt, SecondStage};
 use skerry_words::{
-    Event, EventKind, EventWord, ExitKind, ExitWords, GuestState, Hpa, PortAccess, StateGroups,
-    Tsc, Vector, VmExit,
+    Event, EventKind, EventWord, ExitKind, ExitWords, Gpr, GuestState, Hpa, PortAccess,
+    StateGroups, Tsc, Vector, VmExit,
 };
 use vmcb::Vmcb;
 
@@ -322,6 +322,8 @@ impl Vcpu {
             }
             Some(Frequent::Port(access)) => self.take_port(access),
             Some(Frequent::Memory(access)) => {
+                // The next entry writes it, whether or not the VMM has been asked.
+                self.state.gpr[Gpr::Rax as usize] = vmcb.read(field::RAX);
                 self.keep_interrupted_event();
                 Exit::Memory(access)
             }

@@ -418,6 +418,31 @@ fn the_only_vcpu_starts_over_when_it_sends_itself_init() {
     assert_eq!(guest.vmm.look(&mut guest.state, guest.now), Resume::Enter);
 }
 
+#[test]
+fn each_write_of_a_repeated_one_to_the_apic_counts() {
+    let mut guest = Guest::new();
+    guest.wrmsr(0x1b, 0xfee0_0900);
+    guest.memory.0[..3].copy_from_slice(&[0xf3, 0x66, 0xab]); // rep stosd
+    guest.state.segments[Segment::Cs as usize].base = 0;
+    guest.state.segments[Segment::Es as usize].base = 0xfee0_0000;
+    guest.state.rip = 0;
+    // INIT to itself by the command register, then the same word to the one behind it.
+    for (register, value) in [(Gpr::Rdi, 0x300), (Gpr::Rcx, 5), (Gpr::Rax, 0x4500)] {
+        guest.state.set(register, value);
+    }
+    let access = MemoryAccess {
+        gpa: Gpa(0xfee0_0300),
+        access: Access::Write,
+        gva: None,
+        during_walk: false,
+    };
+    let resume = guest.exit(VmExit::Memory(access));
+    assert_eq!((guest.state.get(Gpr::Rcx), guest.event()), (0, None));
+    assert_eq!(resume, Resume::Halt);
+    let switched = guest.vmm.switch_to(0, &mut guest.state, guest.now);
+    assert_eq!(switched, crate::Switched::Starts);
+}
+
 fn any_exit() -> impl Strategy<Value = VmExit> {
     let width = prop_oneof![Just(Width::Byte), Just(Width::Word), Just(Width::Dword)];
     let direction = prop_oneof![Just(Direction::In), Just(Direction::Out)];
