@@ -121,8 +121,22 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
         }
     }
 
+    /// The next frequent ones, then all the others.
     #[inline(never)]
     fn answer_other(&mut self, words: ExitWords) -> Option<Resume> {
+        if words.is(ExitKind::Hlt) {
+            self.answer(&VmExit::Hlt)
+        } else if words.is(ExitKind::InterruptWindow) {
+            self.answer(&VmExit::InterruptWindow)
+        } else if words.is(ExitKind::Timer) {
+            self.answer(&VmExit::Timer)
+        } else {
+            self.answer_rare(words)
+        }
+    }
+
+    #[inline(never)]
+    fn answer_rare(&mut self, words: ExitWords) -> Option<Resume> {
         self.answer(&words.decode())
     }
 

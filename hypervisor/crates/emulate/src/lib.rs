@@ -52,7 +52,7 @@ mod string_io;
 
 pub use fetch::{Bytes, fetch};
 pub use glance::Glance;
-pub use measure::{Measured, measure, plain_length};
+pub use measure::{Measured, is_measurable, measure, plain_length};
 pub use mmio::{Emulator, mmio};
 pub use paging::translate;
 pub use string_io::string_io;

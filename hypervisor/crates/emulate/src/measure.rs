@@ -174,7 +174,10 @@ fn word_at(
     Ok(string_io::load(memory, &mut Floating, place, Width::Word) as u16)
 }
 
-fn is_measurable(exit: &VmExit) -> bool {
+/// Whether [`measure`] has a look at the instruction that exited so: the answer goes on behind it.
+#[inline(always)]
+#[must_use]
+pub const fn is_measurable(exit: &VmExit) -> bool {
     match exit {
         VmExit::Cpuid
         | VmExit::Hypercall

@@ -53,8 +53,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         now: Tsc,
     ) -> Resume {
         self.answered = self.answered.wrapping_add(1);
-        // An access to memory is looked at by the emulator anyway.
-        if state.instruction_bytes == 0 && !matches!(exit, VmExit::Memory(_)) {
+        if state.instruction_bytes == 0 && skerry_emulate::is_measurable(exit) {
             match skerry_emulate::plain_length(exit, state, memory, &mut self.glance) {
                 Some(bytes) => state.instruction_bytes = bytes,
                 None => return self.answer_untold(*exit, state, memory, now),
@@ -114,18 +113,21 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             VmExit::Hypercall => self.answer_hypercall(state, memory),
             VmExit::Memory(access) => self.answer_access(*access, state, memory, now),
             VmExit::Wrmsr => self.answer_wrmsr(state, now),
+            VmExit::Hlt => self.halt(state),
+            VmExit::InterruptWindow => {
+                self.attention = true;
+                Resume::Enter
+            }
             VmExit::Rdmsr
             | VmExit::Cr(_)
             | VmExit::Dr
             | VmExit::Xsetbv
-            | VmExit::Hlt
             | VmExit::Pause
             | VmExit::CacheFlush
             | VmExit::Invlpg(_)
             | VmExit::Undefined(_)
             | VmExit::Exception(_)
             | VmExit::TaskSwitch(_)
-            | VmExit::InterruptWindow
             | VmExit::NmiWindow
             | VmExit::HostInterrupt(_)
             | VmExit::HostNmi
@@ -267,7 +269,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             | VmExit::Port(_)
             | VmExit::Hypercall
             | VmExit::Memory(_)
-            | VmExit::Wrmsr => Resume::Enter,
+            | VmExit::Wrmsr
+            | VmExit::Hlt
+            | VmExit::InterruptWindow => Resume::Enter,
             VmExit::Rdmsr => {
                 let answer = msr::read(state, self.cpus.current_mut(), now);
                 self.msr_answered(answer, state)
@@ -280,7 +284,6 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 let answer = control::set_xcr0(state, self.config.cpuid.xstate());
                 self.instruction_answered(answer, state)
             }
-            VmExit::Hlt => self.halt(state),
             VmExit::Pause => {
                 state.advance();
                 Resume::Yield
@@ -316,7 +319,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 self.apic_ended(vector, state, now);
                 Resume::Enter
             }
-            VmExit::InterruptWindow | VmExit::NmiWindow => {
+            VmExit::NmiWindow => {
                 self.attention = true;
                 Resume::Enter
             }
