@@ -147,8 +147,7 @@ impl Scheduler {
         {
             return Some(id);
         }
-        self.settle();
-        self.current = self.furthest_behind();
+        self.current = self.settle();
         let id = self.current?;
         let slot = self.slot_mut(id)?;
         slot.turn_left = slot.share.turn_ticks();
@@ -199,7 +198,10 @@ impl Scheduler {
         self.slots.get_mut(id.0)?.as_mut()
     }
 
-    fn furthest_behind(&self) -> Option<VcpuId> {
+    fn furthest_behind(&self) -> Option<(VcpuId, VirtualTime)> {
+        if self.runnable == 0 {
+            return None;
+        }
         let mut best: Option<(VcpuId, VirtualTime)> = None;
         for (index, slot) in self.slots.iter().enumerate() {
             if let Some(slot) = slot
@@ -209,18 +211,24 @@ impl Scheduler {
                 best = Some((VcpuId(index), slot.share.at));
             }
         }
-        best.map(|(id, _)| id)
+        best
     }
 
     /// Moves the floor up to the runnable vCPU furthest behind, and the sleepers after it,
     /// one turn back at most. So no stored time is ever far from the floor, and comparing
-    /// them is safe when the counter wraps.
-    fn settle(&mut self) {
-        if let Some(id) = self.furthest_behind()
-            && let Some(at) = self.slot_mut(id).map(|slot| slot.share.at)
-        {
-            self.floor = self.floor.later(at);
+    /// them is safe when the counter wraps. While the floor stands still, so do the sleepers:
+    /// one that falls asleep is no further behind it. Gives the vCPU furthest behind.
+    fn settle(&mut self) -> Option<VcpuId> {
+        let (id, at) = self.furthest_behind()?;
+        let floor = self.floor.later(at);
+        if floor != self.floor {
+            self.floor = floor;
+            self.pull_sleepers();
         }
+        Some(id)
+    }
+
+    fn pull_sleepers(&mut self) {
         let oldest = self.floor.back(self.slice_tsc);
         for slot in self.slots.iter_mut().flatten() {
             if slot.readiness == Readiness::Asleep {
