@@ -185,7 +185,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.after_platform();
         match answer {
             Ok(()) => end.unwrap_or(Resume::Enter),
-            Err(error) => self.emulation_failed(error, state, memory),
+            Err(error) => self.emulation_failed(error, access, state, memory, now),
         }
     }
 
@@ -207,7 +207,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
         match answer {
             Ok(()) => Resume::Enter,
-            Err(error) => self.emulation_failed(error, state, memory),
+            Err(error) => self.emulation_failed(error, access, state, memory, now),
         }
     }
 
@@ -215,8 +215,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     fn emulation_failed(
         &mut self,
         error: EmulateError,
+        access: MemoryAccess,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
+        now: Tsc,
     ) -> Resume {
         match error {
             EmulateError::Fault(fault) => inject(fault, state),
@@ -228,6 +230,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 let answer = self.answer_control(access, state, memory);
                 self.instruction_answered(answer, state)
             }
+            EmulateError::Vector => match self.move_vector(access, state, memory, now) {
+                Ok(resume) => resume,
+                Err(EmulateError::Fault(fault)) => inject(fault, state),
+                Err(_) => Resume::Stop(StopReason::Emulation(state.rip)),
+            },
             EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
         }
     }
@@ -417,7 +424,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// After an access to the platform, which may have moved a timer or raised a line.
     #[inline(always)]
-    fn after_platform(&mut self) {
+    pub(crate) fn after_platform(&mut self) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
         self.attention |= self.platform.has_messages() | self.platform.interrupt_pending();
     }
