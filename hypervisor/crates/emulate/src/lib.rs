@@ -106,8 +106,8 @@ pub enum EmulateError {
     /// tells the instruction's length.
     StatusWord(u16),
     /// It is a move of an MMX or vector register, whose values are not at hand:
-    /// [`vector_mmio`] does it once they are. Nothing was changed.
-    Vector,
+    /// [`vector_mmio`] does it once they are, at this page. Nothing was changed.
+    Vector(Gpa),
     /// The emulator does not know the instruction.
     Unknown {
         /// Where it is: the guest's RIP.
@@ -131,7 +131,7 @@ impl core::fmt::Display for EmulateError {
                 write!(f, "fault with vector {:#x}", vector.0)
             }
             Self::StatusWord(word) => write!(f, "LMSW of {word:#x}"),
-            Self::Vector => write!(f, "a move of a vector register"),
+            Self::Vector(_) => write!(f, "a move of a vector register"),
             Self::Unknown { rip, bytes } => {
                 write!(f, "instruction not emulated at {rip:#x}: {bytes}")
             }

@@ -93,13 +93,14 @@ fn generally(
     access: MemoryAccess,
     target: &mut impl MmioTarget,
 ) -> Result<(), EmulateError> {
-    let instruction = decoded(state, memory, bytes)?;
+    let page = access.gpa.page_start();
+    let instruction = decoded(state, memory, bytes, page)?;
     if needs_segments(&instruction) && !state.valid.contains(StateGroups::SEGMENTS) {
         return Err(unknown(state, bytes));
     }
     let outcome = Machine {
         translations: Translations::of_exit(&access),
-        device_page: access.gpa.page_start(),
+        device_page: page,
         state,
         memory,
         target,
@@ -141,11 +142,12 @@ fn decoded(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     bytes: Bytes,
+    page: Gpa,
 ) -> Result<Instruction, EmulateError> {
     match decode(&bytes, mode::code_width(state)) {
         Ok(instruction) => Ok(instruction),
-        Err(DecodeError::Unknown) => Err(vector_or_unknown(state, bytes)),
-        Err(DecodeError::Truncated) => decode_across_pages(state, memory, bytes),
+        Err(DecodeError::Unknown) => Err(vector_or_unknown(state, bytes, page)),
+        Err(DecodeError::Truncated) => decode_across_pages(state, memory, bytes, page),
     }
 }
 
@@ -154,18 +156,19 @@ fn decode_across_pages(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     first: Bytes,
+    page: Gpa,
 ) -> Result<Instruction, EmulateError> {
     let rest = fetch_from(state, memory, first.as_slice().len() as u64)?;
     let whole = joined(first, rest);
-    decode(&whole, mode::code_width(state)).map_err(|_| vector_or_unknown(state, whole))
+    decode(&whole, mode::code_width(state)).map_err(|_| vector_or_unknown(state, whole, page))
 }
 
 /// What the bytes are, if no instruction of the general kind. Where they end, more of them may
 /// make a vector move.
 #[cold]
-fn vector_or_unknown(state: &GuestState, bytes: Bytes) -> EmulateError {
+fn vector_or_unknown(state: &GuestState, bytes: Bytes, page: Gpa) -> EmulateError {
     match decode_vector(&bytes, mode::code_width(state)) {
-        Ok(_) | Err(DecodeError::Truncated) => EmulateError::Vector,
+        Ok(_) | Err(DecodeError::Truncated) => EmulateError::Vector(page),
         Err(DecodeError::Unknown) => unknown(state, bytes),
     }
 }

@@ -17,14 +17,14 @@ use crate::{EmulateError, MmioTarget, mode, segment};
 use decode::{Alignment, Part, RegisterFile, VectorInstruction, VectorMove, decode_vector};
 use registers::{Upper, VectorRegisters};
 use skerry_verdict::{Fault, GuestMemory};
-use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Width};
+use skerry_words::{Access, Gpa, GuestState, Gva, Width};
 
 /// SSE and AVX state in XCR0: VEX needs both.
 const SSE_AND_AVX: u64 = 0b110;
 
-/// Executes the vector move at RIP, which exited for `access`, with `target` in place of memory.
-/// If it does not touch the page of `access.gpa` at all, nothing is done and the guest executes
-/// it again.
+/// Executes the vector move at RIP, which exited for an access to `page`, with `target` in place
+/// of memory. If it does not touch that page at all, nothing is done and the guest executes it
+/// again.
 ///
 /// # Errors
 /// As those of [`crate::mmio()`]; never [`EmulateError::Vector`].
@@ -32,7 +32,7 @@ const SSE_AND_AVX: u64 = 0b110;
 pub fn vector_mmio(
     state: &mut GuestState,
     memory: &mut impl GuestMemory,
-    access: MemoryAccess,
+    page: Gpa,
     target: &mut impl MmioTarget,
     registers: &mut VectorRegisters<'_>,
 ) -> Result<(), EmulateError> {
@@ -45,14 +45,14 @@ pub fn vector_mmio(
     };
     check(state, &instruction, registers)?;
     let mut machine = Machine {
-        translations: Translations::of_exit(&access),
-        device_page: access.gpa.page_start(),
+        translations: Translations::new(),
+        device_page: page,
         state,
         memory,
         target,
     };
     let places = machine.vector_places(&instruction)?;
-    if !places.touch(access.gpa.page_start()) {
+    if !places.touch(page) {
         return Ok(());
     }
     machine.move_vector(&instruction, &places, registers);

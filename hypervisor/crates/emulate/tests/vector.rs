@@ -6,7 +6,7 @@ mod common;
 use common::{DEVICE, Ram, Recorder, Seen, exit, guest, protected_mode, run, with};
 use skerry_emulate::{EmulateError, VectorLayout, VectorRegisters, mmio, vector_mmio};
 use skerry_verdict::{Fault, Registers};
-use skerry_words::{ExtendedState, Gpr, GuestState, StateGroups};
+use skerry_words::{ExtendedState, Gpa, Gpr, GuestState, StateGroups};
 
 const LAYOUT: VectorLayout = VectorLayout { ymm: 576, zmm: 0 };
 const AVX: u64 = 7;
@@ -52,8 +52,7 @@ fn execute(
         ..Recorder::default()
     };
     let mut registers = VectorRegisters::new(area, xcr0, LAYOUT);
-    let at = exit(DEVICE, None);
-    let result = vector_mmio(state, ram, at, &mut device, &mut registers);
+    let result = vector_mmio(state, ram, Gpa(DEVICE), &mut device, &mut registers);
     let done = result.is_ok() && !device.seen.is_empty();
     let loads = matches!(device.seen.first(), Some(Seen::Read(..)));
     assert_eq!(registers.is_changed(), done && loads);
@@ -79,7 +78,10 @@ fn the_general_emulator_changes_nothing_and_says_what_it_wants() {
         let (mut state, mut ram) = vector_guest(code, 0);
         let before = (state.gpr, state.rip, state.dirty);
         let (result, seen) = run(&mut state, &mut ram, DEVICE, 0);
-        assert_eq!((result, seen), (Err(EmulateError::Vector), vec![]));
+        assert_eq!(
+            (result, seen),
+            (Err(EmulateError::Vector(Gpa(DEVICE))), vec![])
+        );
         assert_eq!((state.gpr, state.rip, state.dirty), before);
     }
 }
@@ -263,9 +265,15 @@ fn a_move_across_two_pages_of_code_is_fetched_from_both_or_faults_there() {
     let mut device = Recorder::default();
     let mut ask =
         |state: &mut GuestState, ram: &mut Ram| mmio(state, ram, exit(DEVICE, None), &mut device);
-    assert_eq!(ask(&mut state, &mut ram), Err(EmulateError::Vector));
+    assert_eq!(
+        ask(&mut state, &mut ram),
+        Err(EmulateError::Vector(Gpa(DEVICE)))
+    );
     ram.map(0x1_1000, 0, 0);
-    assert_eq!(ask(&mut state, &mut ram), Err(EmulateError::Vector));
+    assert_eq!(
+        ask(&mut state, &mut ram),
+        Err(EmulateError::Vector(Gpa(DEVICE)))
+    );
     let fault = EmulateError::Fault(Fault::Page(0x1_1000, 0x10));
     let result = execute(&mut state, &mut ram, &mut area(), AVX).0;
     assert_eq!(result, Err(fault));

@@ -13,7 +13,7 @@ use common::{Ram, long_mode};
 use proptest::prelude::*;
 use skerry_emulate::decoder::{Alignment, VectorInstruction, VectorMove, decode_vector};
 use skerry_emulate::{Bytes, MmioTarget, VectorLayout, VectorRegisters, vector_mmio};
-use skerry_words::{ExtendedState, Gpa, Gva, MemoryAccess, Width};
+use skerry_words::{ExtendedState, Gpa, Width};
 
 /// Where the data pages are in the guest; the second is RAM.
 const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x1_a000, 0xa000_1000];
@@ -66,14 +66,9 @@ fn emulate(
     // Exits are for a page with a part of the operand that is no RAM.
     let first = before.gpr[usize::from(BASE)] + DISPLACEMENT - bench.data as u64;
     let page = if first < PAGE as u64 { 0 } else { 2 };
-    let access = MemoryAccess {
-        gpa: Gpa(DATA_GPA[page] + 8),
-        access: instruction.access,
-        gva: Some(Gva(bench.data as u64 + (page * PAGE) as u64 + 8)),
-        during_walk: false,
-    };
+    let page = Gpa(DATA_GPA[page]);
     let mut registers = VectorRegisters::new(area, COMPONENTS, layout());
-    vector_mmio(&mut state, &mut ram, access, &mut device, &mut registers).unwrap();
+    vector_mmio(&mut state, &mut ram, page, &mut device, &mut registers).unwrap();
     assert_eq!(state.rip, at + u64::from(instruction.length));
     let mut data = device.0;
     data[PAGE..2 * PAGE].copy_from_slice(&ram.bytes[DATA_GPA[1] as usize..][..PAGE]);

@@ -185,7 +185,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.after_platform();
         match answer {
             Ok(()) => end.unwrap_or(Resume::Enter),
-            Err(error) => self.emulation_failed(error, access, state, memory, now),
+            Err(error) => self.emulation_failed(error, state, memory),
         }
     }
 
@@ -207,7 +207,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
         match answer {
             Ok(()) => Resume::Enter,
-            Err(error) => self.emulation_failed(error, access, state, memory, now),
+            Err(error) => self.emulation_failed(error, state, memory),
         }
     }
 
@@ -215,10 +215,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     fn emulation_failed(
         &mut self,
         error: EmulateError,
-        access: MemoryAccess,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
-        now: Tsc,
     ) -> Resume {
         match error {
             EmulateError::Fault(fault) => inject(fault, state),
@@ -230,7 +228,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 let answer = self.answer_control(access, state, memory);
                 self.instruction_answered(answer, state)
             }
-            EmulateError::Vector => match self.move_vector(access, state, memory, now) {
+            EmulateError::Vector(page) => match self.move_vector(page, state, memory) {
                 Ok(resume) => resume,
                 Err(EmulateError::Fault(fault)) => inject(fault, state),
                 Err(_) => Resume::Stop(StopReason::Emulation(state.rip)),

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use core::ops::DerefMut;
 use skerry_emulate::{EmulateError, VectorRegisters, vector_mmio};
 use skerry_verdict::{GuestMemory, Resume};
-use skerry_words::{ApicPage, ExtendedState, GuestState, MemoryAccess, Tsc};
+use skerry_words::{ApicPage, ExtendedState, Gpa, GuestState};
 
 use crate::apic::ApicBus;
 use crate::io::Bus;
@@ -24,7 +24,7 @@ pub trait VectorState {
 }
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
-    /// Executes the vector move that has exited for `access`.
+    /// Executes the vector move that has exited for the page `page`.
     ///
     /// # Errors
     /// Those of [`vector_mmio`]; [`EmulateError::Vector`] if nobody has the registers.
@@ -32,18 +32,17 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     #[inline(never)]
     pub(crate) fn move_vector(
         &mut self,
-        access: MemoryAccess,
+        page: Gpa,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
-        now: Tsc,
     ) -> Result<Resume, EmulateError> {
-        let vectors = self.vectors.ok_or(EmulateError::Vector)?;
+        let vectors = self.vectors.ok_or(EmulateError::Vector(page))?;
         let index = self.cpus.index();
         let mut area = Box::<ExtendedState>::default();
         let xcr0 = vectors.fetch(index, &mut area);
         let layout = self.config.cpuid.xstate().vectors();
         let mut registers = VectorRegisters::new(&mut area, xcr0, layout);
-        let resume = self.access_by_vector(access, state, memory, &mut registers, now)?;
+        let resume = self.access_by_vector(page, state, memory, &mut registers)?;
         if registers.is_changed() {
             vectors.put_back(index, &area);
         }
@@ -52,22 +51,24 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     fn access_by_vector(
         &mut self,
-        access: MemoryAccess,
+        page: Gpa,
         state: &mut GuestState,
         memory: &mut impl GuestMemory,
         registers: &mut VectorRegisters<'_>,
-        now: Tsc,
     ) -> Result<Resume, EmulateError> {
-        if access.gpa.page_start() == self.apic_page {
+        // The time of the answer is that of its exit. It comes from the state, since who answers
+        // all the others would have to carry it along.
+        let now = state.exit_tsc;
+        if page == self.apic_page {
             let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
-            let answer = vector_mmio(state, memory, access, &mut bus, registers);
+            let answer = vector_mmio(state, memory, page, &mut bus, registers);
             if let Some(action) = bus.action {
                 self.act(action, now);
             }
             return answer.map(|()| Resume::Enter);
         }
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-        let answer = vector_mmio(state, memory, access, &mut bus, registers);
+        let answer = vector_mmio(state, memory, page, &mut bus, registers);
         let end = bus.end;
         self.after_platform();
         answer.map(|()| end.unwrap_or(Resume::Enter))

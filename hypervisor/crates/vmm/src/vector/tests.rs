@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use skerry_devices::PlatformConfig;
 use skerry_verdict::{Registers, StopReason, Unbacked};
-use skerry_words::{Access, AccessRights, Gpa, Gpr, Segment, SegmentRegister, VmExit};
+use skerry_words::{
+    Access, AccessRights, Gpa, Gpr, MemoryAccess, Segment, SegmentRegister, Tsc, VmExit,
+};
 
 /// The HPET's counter, which stands and keeps what is written to it.
 const COUNTER: Gpa = Gpa(0xfed0_00f0);
@@ -86,7 +88,7 @@ fn answer(vmm: &mut Vmm<Box<ApicPage>>, state: &mut GuestState, code: [u8; 4]) -
         gva: None,
         during_walk: false,
     });
-    state.rip = 0;
+    (state.rip, state.exit_tsc) = (0, Tsc(1));
     vmm.answer(&exit, state, &mut Code(code), Tsc(1))
 }
 
