@@ -28,8 +28,7 @@ pub fn try_all(voice: &mut Voice, state: &mut StatePage, run: impl Fn(&mut State
     let again = calls::vcpu_restore(own::VCPU, &given);
     let case = (xcr0.is_err() || again.is_err()).then(|| format!("{xcr0:?}, {again:?}"));
     voice.check("an extended state is put back as it came", case.as_deref());
-    let has_header = xcr0.is_ok_and(|xcr0| xcr0 != 0);
-    let wrong = not_loadable(&given, has_header);
+    let wrong = not_loadable(&given, xcr0.unwrap_or(0));
     voice.check("one that no CPU loads is refused", wrong.as_deref());
     let mut random = Random::new(3);
     let wrong = (0..ROUNDS).find_map(|_| {
@@ -39,12 +38,12 @@ pub fn try_all(voice: &mut Voice, state: &mut StatePage, run: impl Fn(&mut State
     voice.check("nonsense in its registers does no harm", wrong.as_deref());
 }
 
-/// The first wrong bit that is not refused.
-fn not_loadable(given: &ExtendedState, has_header: bool) -> Option<String> {
+/// The first wrong bit that is not refused. Without XCR0 there is no header.
+fn not_loadable(given: &ExtendedState, xcr0: u64) -> Option<String> {
     // Of the components, 8 is the supervisor's, 19 and 63 no CPU has.
     let components = [8, 19, 63].map(|bit| HEADER.start * 8 + bit);
     let header = (HEADER.start + 8) * 8..HEADER.end * 8;
-    let header = (components.into_iter().chain(header)).filter(|_| has_header);
+    let header = (components.into_iter().chain(header)).filter(|_| xcr0 != 0);
     let mxcsr = (MXCSR + 2) * 8..(MXCSR + 4) * 8;
     header.chain(mxcsr).find_map(|bit| {
         let mut area = given.clone();

@@ -185,7 +185,7 @@ proptest! {
         let at = if aligned { at & !(instruction.bytes - 1) } else { at };
         // Some of it has to be outside of the page that is RAM.
         prop_assume!(!(0x1000..=0x2000 - instruction.bytes).contains(&at));
-        let permitted = in_use & (u64::from(component(6).0 != 0) * 0xe0 | 7);
+        let permitted = in_use & ((u64::from(component(6).0 != 0) * 0xe0) | 7);
         let bench = bench();
         let mut machine = Machine {
             gpr: [0; 16],

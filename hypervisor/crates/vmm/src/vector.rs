@@ -76,4 +76,5 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests;

@@ -157,8 +157,11 @@ impl Bench {
 
     #[allow(clippy::mut_from_ref)] // each reference ends before the next
     fn area(&self, number: usize) -> &mut [u8; PAGE] {
+        let pages = self.context.cast::<[u8; PAGE]>();
+        // SAFETY: the areas follow the context in its mapping.
+        let page = unsafe { pages.add(number) };
         // SAFETY: the page is this bench's own and nobody else refers to it.
-        unsafe { &mut *self.context.cast::<[u8; PAGE]>().add(number) }
+        unsafe { &mut *page }
     }
 
     /// The same, with extended state around it. RAX and RDX are not the instruction's.
