@@ -10,9 +10,10 @@ use crate::cpu;
 use crate::object::component::{Component, Mode, Thread};
 use crate::object::guest::{Guest, NotBacked};
 use crate::object::vcpu::Vcpu;
+use crate::virt::Exit;
 use skerry_abi::{CALL_VECTOR, EndCause, RunEnd};
 use skerry_rights::Id;
-use skerry_words::{Tsc, VmExit};
+use skerry_words::{ExitKind, Tsc, VmExit};
 
 /// A guest runs at least this long per entry, in ticks, whatever its timers say: one that
 /// arms them in the past still makes progress.
@@ -125,17 +126,39 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
     let limit = limit(vcpu, slice_end, entered);
     let exit = vcpu.hardware.enter(entered, limit);
     let now = cpu::tsc::now();
-    vcpu.meter.exit(exit.kind(), entered, now);
     thread.has_called(now);
     match exit {
-        VmExit::Memory(access) => match guest.back(access.gpa) {
-            Ok(()) => return After::Enter,
-            Err(NotBacked::OutOfMemory) => return After::OutOfMemory,
-            Err(NotBacked::NotRam) => vcpu.hardware.complete(),
-        },
+        Exit::Told(kind) => {
+            vcpu.meter.exit(kind, entered, now);
+            vcpu.told_at(now);
+            After::Hand
+        }
+        Exit::Memory(access) => {
+            vcpu.meter.exit(ExitKind::Memory, entered, now);
+            match guest.back(access.gpa) {
+                Ok(()) => After::Enter,
+                Err(NotBacked::OutOfMemory) => After::OutOfMemory,
+                Err(NotBacked::NotRam) => {
+                    vcpu.hardware.complete();
+                    vcpu.tell(&VmExit::Memory(access), now);
+                    After::Hand
+                }
+            }
+        }
+        Exit::Other(exit) => {
+            vcpu.meter.exit(exit.kind(), entered, now);
+            after_other(vcpu, &exit, now, (slice_end, limit))
+        }
+    }
+}
+
+/// An exit that is none of the frequent ones: the host's own are settled here.
+#[inline(always)]
+fn after_other(vcpu: &mut Vcpu, exit: &VmExit, now: Tsc, (slice_end, limit): (Tsc, Tsc)) -> After {
+    match exit {
         VmExit::HostInterrupt(vector) => {
             if let Some(vector) = vector {
-                cpu::interrupt::dispatch(vector);
+                cpu::interrupt::dispatch(*vector);
                 // It may have been the timer's.
                 cpu::apic::interrupt_by(slice_end);
             }
@@ -156,7 +179,7 @@ fn enter_once(thread: &mut Thread, vcpu: &mut Vcpu, guest: &mut Guest, slice_end
         VmExit::Init => return After::Enter,
         _ => {}
     }
-    vcpu.tell(&exit, now);
+    vcpu.tell(exit, now);
     After::Hand
 }
 

@@ -60,6 +60,13 @@ impl Vcpu {
         unsafe { self.view.tell(ExitWords::encode(exit), now) };
     }
 
+    /// Tells its VMM when the exit came that its hardware has told it of.
+    #[inline(always)]
+    pub fn told_at(&mut self, now: Tsc) {
+        // SAFETY: as above.
+        unsafe { self.view.told_at(now) };
+    }
+
     /// What there is to tell of it; its component has run for `run_tsc` ticks in all.
     pub fn record(&self, guest: &Guest, run_tsc: u64) -> VcpuRecord {
         VcpuRecord {

@@ -16,7 +16,7 @@ mod vmx;
 use crate::cpu;
 use core::fmt;
 use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
-use skerry_words::{ExtendedState, Hpa, Tsc, VmExit};
+use skerry_words::{ExitKind, ExtendedState, Hpa, MemoryAccess, Tsc, VmExit};
 
 pub use own_msrs::TscAux;
 pub use state_page::StateView;
@@ -60,6 +60,25 @@ pub enum Stage {
     Ept(SecondStage<Ept>),
     /// AMD's nested page tables.
     Npt(SecondStage<Npt>),
+}
+
+/// What an entry came to.
+pub enum Exit {
+    /// A frequent one for the VMM, of this kind: the page has all of it but the time.
+    Told(ExitKind),
+    /// An access to memory that the second stage does not allow.
+    Memory(MemoryAccess),
+    /// Any other.
+    Other(VmExit),
+}
+
+impl From<VmExit> for Exit {
+    fn from(exit: VmExit) -> Self {
+        match exit {
+            VmExit::Memory(access) => Self::Memory(access),
+            other => Self::Other(other),
+        }
+    }
 }
 
 /// One virtual CPU.
@@ -208,7 +227,7 @@ impl Vcpu {
     /// later than `now`. It must be loaded.
     /// The end of its time is an exit of its own on VT-x, a host interrupt on AMD-V.
     #[inline(always)]
-    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> VmExit {
+    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> Exit {
         match self {
             Self::Vmx(vcpu) => vcpu.enter(now, limit),
             Self::Svm(vcpu) => vcpu.enter(limit),
@@ -221,8 +240,7 @@ impl Vcpu {
     pub fn complete(&mut self) {
         match self {
             Self::Vmx(vcpu) => vcpu.complete(),
-            // A VMCB is memory: all of it is at hand.
-            Self::Svm(_) => {}
+            Self::Svm(vcpu) => vcpu.complete(),
         }
     }
 

@@ -79,6 +79,16 @@ impl StateView {
         // SAFETY: as above.
         unsafe { (*self.0.as_ptr()).exit = exit };
         // SAFETY: as above.
+        unsafe { self.told_at(now) };
+    }
+
+    /// Tells the VMM when the exit came that it has been told of.
+    ///
+    /// # Safety
+    /// As for [`StateView::deadline`].
+    #[inline(always)]
+    pub unsafe fn told_at(self, now: Tsc) {
+        // SAFETY: as above.
         unsafe { (*self.0.as_ptr()).exit_tsc = now };
     }
 }

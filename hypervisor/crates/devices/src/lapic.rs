@@ -99,8 +99,10 @@ pub struct Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Action {
-    /// Nothing.
+    /// Nothing: at most a request of its own has come or gone.
     None,
+    /// To look again at all that depends on its settings: the timer, its pins, whether it is on.
+    Setting,
     /// To send this; [`route`] says to whom.
     Ipi(Ipi),
     /// To tell every I/O APIC that this vector, level-triggered, is served.

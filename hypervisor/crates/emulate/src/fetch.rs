@@ -36,6 +36,16 @@ impl Bytes {
         }
     }
 
+    /// The first 15 of two words.
+    pub(crate) fn of_words(words: [u64; 2]) -> Self {
+        let [low, high] = words;
+        let both = u128::from(high) << 64 | u128::from(low);
+        Self {
+            bytes: both.to_le_bytes(),
+            length: MAX_BYTES as u8,
+        }
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
@@ -119,26 +129,21 @@ pub(crate) fn fetch_from(
     Ok(Bytes { bytes, length })
 }
 
-/// [`fetch_from`] RIP on, by the shorter way for code of the page it has seen last.
+/// The 16 bytes from RIP on as two words, by the shortest way there is: 64-bit code, not at the
+/// end of a page, on the page that was seen last. Nothing where that way is not open.
 #[inline(always)]
-pub(crate) fn fetch_again(
+pub(crate) fn words_again(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     last: &mut Glance,
-) -> Result<Bytes, Fault> {
+) -> Option<[u64; 2]> {
     /// The last place of sixteen bytes in a page.
     const WHOLE: u64 = PAGE_BYTES - 16;
-    if state.rip & (PAGE_BYTES - 1) <= WHOLE
-        && mode::is_64_bit(state)
-        && let Some(gpa) = last.code(state, memory)
-    {
-        let mut bytes = [0xff; 16];
-        if memory.read(gpa, &mut bytes).is_ok() {
-            let length = MAX_BYTES as u8;
-            return Ok(Bytes { bytes, length });
-        }
+    if state.rip & (PAGE_BYTES - 1) > WHOLE || !mode::is_64_bit(state) {
+        return None;
     }
-    fetch_from(state, memory, 0)
+    let at = last.code(state, memory)?;
+    Some([memory.word(at)?, memory.word(Gpa(at.0.wrapping_add(8)))?])
 }
 
 #[cold]

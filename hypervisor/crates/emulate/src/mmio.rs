@@ -7,7 +7,7 @@
 //! have one operand of each.
 
 use crate::decode::{DecodeError, decode};
-use crate::fetch::{Bytes, fetch_again, fetch_from, joined};
+use crate::fetch::{Bytes, fetch_from, joined, words_again};
 use crate::glance::Glance;
 use crate::instruction::{Instruction, Operation};
 use crate::place::{Place, Translations};
@@ -73,14 +73,16 @@ impl Emulator {
         access: MemoryAccess,
         target: &mut impl MmioTarget,
     ) -> Result<(), EmulateError> {
-        let bytes = fetch_again(state, memory, &mut self.page)?;
-        if mode::is_64_bit(state)
-            && let Some(plain) = self.last.recognise(&bytes)
+        let Some(words) = words_again(state, memory, &mut self.page) else {
+            let bytes = fetch_from(state, memory, 0)?;
+            return generally(state, memory, bytes, access, target);
+        };
+        if let Some(plain) = self.last.recognise(words)
             && plain.execute(state, access, target)
         {
             return Ok(());
         }
-        generally(state, memory, bytes, access, target)
+        generally(state, memory, Bytes::of_words(words), access, target)
     }
 }
 

@@ -34,33 +34,32 @@ enum Kind {
     LoadExtended,
 }
 
-/// The bytes recognised last, and as what.
-#[derive(Clone, Copy, Debug)]
+/// The words recognised last, and as what. The default is no instruction, which is right: zeros
+/// are no plain move.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Last {
-    bytes: Bytes,
+    words: [u64; 2],
     plain: Option<Plain>,
 }
 
-impl Default for Last {
-    fn default() -> Self {
-        Self {
-            bytes: Bytes::new(&[]),
-            plain: None,
-        }
-    }
-}
-
 impl Last {
-    /// The plain instruction that `bytes` start with, if they do.
-    #[inline]
-    pub(crate) fn recognise(&mut self, bytes: &Bytes) -> Option<Plain> {
-        if self.bytes != *bytes {
-            *self = Self {
-                bytes: *bytes,
-                plain: recognise(bytes),
-            };
+    /// The plain instruction that `words` start with, if they do.
+    #[inline(always)]
+    pub(crate) fn recognise(&mut self, words: [u64; 2]) -> Option<Plain> {
+        let [low, high] = words;
+        if (self.words[0] ^ low) | (self.words[1] ^ high) != 0 {
+            self.learn(words);
         }
         self.plain
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, words: [u64; 2]) {
+        *self = Self {
+            words,
+            plain: recognise(&Bytes::of_words(words)),
+        };
     }
 }
 

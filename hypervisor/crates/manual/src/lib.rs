@@ -21,3 +21,26 @@
 pub mod msr;
 pub mod svm;
 pub mod vmx;
+
+use skerry_words::{Access, ExitKind, Gpa, MemoryAccess, PortAccess, VmExit};
+
+/// An exit of those that come often and tell little: decoded first and on a way of their own, so
+/// that each is known for what it is throughout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frequent {
+    /// CPUID, RDMSR, WRMSR, a hypercall, HLT or the window for interrupts, of which nothing else is
+    /// told. None comes while an event is delivered.
+    Plain(ExitKind),
+    /// IN or OUT.
+    Port(PortAccess),
+    /// A guest-physical access that the second stage does not allow.
+    Memory(MemoryAccess),
+}
+
+/// One memory access, to ask what all of them need.
+pub const ANY_MEMORY_EXIT: VmExit = VmExit::Memory(MemoryAccess {
+    gpa: Gpa(0),
+    access: Access::Read,
+    gva: None,
+    during_walk: false,
+});

@@ -11,7 +11,7 @@ use skerry_words::{
     ApicPage, CrAccess, CrOperation, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
 };
 
-use crate::apic::ApicBus;
+use crate::apic::{ApicBus, Often};
 use crate::control::{self, ControlRules};
 use crate::cpu::{Activity, Cpu};
 use crate::cpuid::View;
@@ -108,12 +108,12 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                     Ok(()) => bus.end.unwrap_or(Resume::Enter),
                     Err(fault) => inject(fault, state),
                 };
-                self.after_platform();
+                self.after_platform(state);
                 resume
             }
             VmExit::Hypercall => self.answer_hypercall(state, memory),
-            VmExit::Memory(access) => self.answer_memory(*access, state, memory, now),
-            VmExit::Wrmsr => self.write_msr(state, now),
+            VmExit::Memory(access) => self.answer_access(*access, state, memory, now),
+            VmExit::Wrmsr => self.answer_wrmsr(state, now),
             VmExit::Rdmsr
             | VmExit::Cr(_)
             | VmExit::Dr
@@ -168,6 +168,22 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     }
 
     /// An access to memory that is no RAM.
+    #[inline(always)]
+    fn answer_access(
+        &mut self,
+        access: MemoryAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        if access.gpa.page_start() == self.apic_page {
+            self.answer_apic(access, state, memory, now)
+        } else {
+            self.answer_memory(access, state, memory, now)
+        }
+    }
+
+    /// One to the devices that all vCPUs share.
     #[inline(never)]
     fn answer_memory(
         &mut self,
@@ -176,20 +192,17 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
-        if access.gpa.page_start() == self.apic_page {
-            return self.answer_apic(access, state, memory, now);
-        }
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
         let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
         let end = bus.end;
-        self.after_platform();
+        self.after_platform(state);
         match answer {
             Ok(()) => end.unwrap_or(Resume::Enter),
             Err(error) => self.emulation_failed(error, state, memory),
         }
     }
 
-    /// An access to the page of the current vCPU's local APIC. An instruction with an operand
+    /// One to the page of the current vCPU's local APIC. An instruction with an operand
     /// there and one at another device finds the other absent.
     #[inline(never)]
     fn answer_apic(
@@ -199,11 +212,19 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         memory: &mut impl GuestMemory,
         now: Tsc,
     ) -> Resume {
-        let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
+        let mut bus = ApicBus::new(
+            self.cpus.current_mut(),
+            &mut self.apic_actions,
+            self.apic_page,
+            now,
+        );
         let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
-        let action = bus.action;
-        if let Some(action) = action {
-            self.act(action, now);
+        let last = bus.last;
+        if !self.apic_actions.is_empty() {
+            self.act_on_earlier(state, now);
+        }
+        if let Some(action) = last {
+            self.act(action, state, now);
         }
         match answer {
             Ok(()) => Resume::Enter,
@@ -293,11 +314,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 Resume::Enter
             }
             VmExit::ApicWrite(offset) => {
-                self.apic_written(offset, now);
+                self.apic_written(offset, state, now);
                 Resume::Enter
             }
             VmExit::ApicEnd(vector) => {
-                self.apic_ended(vector, now);
+                self.apic_ended(vector, state, now);
                 Resume::Enter
             }
             VmExit::InterruptWindow | VmExit::NmiWindow => {
@@ -365,20 +386,19 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         Resume::Halt
     }
 
-    fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        if msr::arms_timer(state, self.cpus.current_mut(), now) {
-            // The deadline may now be too early, which costs an exit, but not too late.
-            let apic = &self.cpus.current().apic;
-            let due = apic.deadline();
-            // A deadline in the past has requested its interrupt already.
-            self.attention |= apic.pending();
-            self.apic_deadline = self.apic_deadline.min(due);
-            self.deadline = self.deadline.min(due);
-            return Resume::Enter;
+    #[inline(always)]
+    fn answer_wrmsr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
+        match self.write_often(state, now) {
+            Often::Answered => Resume::Enter,
+            Often::Left => self.write_msr(state, now),
         }
+    }
+
+    #[inline(never)]
+    fn write_msr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
         match msr::write(state, self.cpus.current_mut(), now) {
             Ok(action) => {
-                self.act(action, now);
+                self.act(action, state, now);
                 if msr::places_apic(state) {
                     self.find_apic(state);
                 }
@@ -420,11 +440,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.config.cpuid.answer(state, view);
     }
 
-    /// After an access to the platform, which may have moved a timer or raised a line.
+    /// After an access to the platform, which may have moved a timer or raised a line. While a
+    /// window is asked for, what waits is looked at when it opens.
     #[inline(always)]
-    pub(crate) fn after_platform(&mut self) {
+    pub(crate) fn after_platform(&mut self, state: &GuestState) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
-        self.attention |= self.platform.has_messages() | self.platform.interrupt_pending();
+        let asked = state.interrupt_window != 0;
+        let interrupts = self.platform.interrupt_pending() && !asked;
+        self.attention |= self.platform.has_messages() | interrupts;
     }
 }
 

@@ -4,13 +4,25 @@
 //! where it looks after it, to the registers' model. MSRs come by `msr`. Does not own what the
 //! registers mean (`skerry_devices::lapic`), nor who gets what they send (`interrupts`).
 
+use alloc::vec::Vec;
 use core::ops::DerefMut;
 use skerry_devices::lapic::{Action, Delivery, Mode};
 use skerry_emulate::MmioTarget;
+use skerry_verdict::Registers;
 use skerry_words::{ApicMode, ApicPage, Gpa, GuestState, StateGroups, Tsc, Vector, Width};
 
 use crate::Vmm;
 use crate::cpu::Cpu;
+use crate::msr::{self, Frequent};
+
+/// Whether a WRMSR was one of the frequent ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Often {
+    /// It was, and has been answered.
+    Answered,
+    /// Not: nothing has been done.
+    Left,
+}
 
 /// No page: no address has these bits.
 pub(crate) const NOWHERE: Gpa = Gpa(u64::MAX);
@@ -40,16 +52,55 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.assistance() != ApicMode::SOFTWARE
     }
 
+    /// WRMSR of what a system writes at each interrupt: one to itself, the end of one, the timer's
+    /// deadline. All others are left to `msr`.
+    #[inline(never)]
+    pub(crate) fn write_often(&mut self, state: &mut GuestState, now: Tsc) -> Often {
+        let cpu = self.cpus.current_mut();
+        match msr::frequent(state, cpu) {
+            Some(Frequent::SelfIpi(vector)) => cpu.apic.send_self(vector),
+            Some(Frequent::EndOfInterrupt) => {
+                let action = cpu.apic.end_of_interrupt();
+                if action != Action::None {
+                    self.act(action, state, now);
+                }
+            }
+            Some(Frequent::Deadline) => {
+                msr::arm_as_written(state, cpu, now);
+                // It may now be too early, which costs an exit, but not too late.
+                let due = cpu.apic.deadline();
+                self.apic_deadline = self.apic_deadline.min(due);
+                self.deadline = self.deadline.min(due);
+            }
+            None => return Often::Left,
+        }
+        self.look_at_requests(state);
+        state.advance();
+        Often::Answered
+    }
+
+    /// A request may have come or gone. Only a change wants attention: while a window is asked
+    /// for, what waits is looked at when it opens; and the CPU sees to what it knows of.
+    #[inline(always)]
+    pub(crate) fn look_at_requests(&mut self, state: &GuestState) {
+        let apic = &self.cpus.current().apic;
+        self.attention |= if self.is_assisted() {
+            apic.has_changed()
+        } else {
+            apic.pending() != (state.interrupt_window != 0)
+        };
+    }
+
     /// The guest has written a register, and the CPU has put the value into the page.
-    pub(crate) fn apic_written(&mut self, offset: u16, now: Tsc) {
+    pub(crate) fn apic_written(&mut self, offset: u16, state: &GuestState, now: Tsc) {
         let action = self.cpus.current_mut().apic.written(offset, now);
-        self.act(action, now);
+        self.act(action, state, now);
     }
 
     /// The CPU has ended an interrupt whose end somebody wants to know of.
-    pub(crate) fn apic_ended(&mut self, vector: Vector, now: Tsc) {
+    pub(crate) fn apic_ended(&mut self, vector: Vector, state: &GuestState, now: Tsc) {
         let action = self.cpus.current_mut().apic.end_of_interrupt_seen(vector);
-        self.act(action, now);
+        self.act(action, state, now);
     }
 }
 
@@ -59,17 +110,25 @@ pub(crate) struct ApicBus<'a, P> {
     page: Gpa,
     now: Tsc,
     /// What the last write wants done, if there was one.
-    pub(crate) action: Option<Action>,
+    pub(crate) last: Option<Action>,
+    /// What those before want: a repeated string instruction writes more than once.
+    before: &'a mut Vec<Action>,
 }
 
 impl<'a, P> ApicBus<'a, P> {
-    /// The page at `page`, at `now`.
-    pub(crate) fn new(cpu: &'a mut Cpu<P>, page: Gpa, now: Tsc) -> Self {
+    /// The page at `page`, at `now`; what all writes but the last want goes to `before`.
+    pub(crate) fn new(
+        cpu: &'a mut Cpu<P>,
+        before: &'a mut Vec<Action>,
+        page: Gpa,
+        now: Tsc,
+    ) -> Self {
         Self {
             cpu,
             page,
             now,
-            action: None,
+            last: None,
+            before,
         }
     }
 }
@@ -86,7 +145,10 @@ impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
     fn write(&mut self, at: Gpa, width: Width, value: u64) {
         if at.page_start() == self.page {
             let offset = at.page_offset() as u16;
-            self.action = Some(self.cpu.apic_write(offset, width, value, self.now));
+            let action = self.cpu.apic_write(offset, width, value, self.now);
+            if let Some(before) = self.last.replace(action) {
+                self.before.push(before);
+            }
         }
     }
 }

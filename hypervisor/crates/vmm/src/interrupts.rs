@@ -40,10 +40,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             self.route_messages(now);
         }
         self.deliver(state, now);
-        // Windows are asked for anew after each answer.
-        self.attention = state.nmi_window != 0
-            || state.interrupt_window != 0
-            || self.cpus.current().activity != Activity::Running;
+        // A window for interrupts comes by itself. That for NMIs is asked for anew after each answer.
+        self.attention = state.nmi_window != 0 || self.cpus.current().activity != Activity::Running;
         self.refresh_deadline();
         if state.nmi_window != 0 && !state.shadow.contains(Shadow::NMI) {
             // The CPU may have no window for what is blocked no longer than an instruction.
@@ -66,10 +64,27 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// Does what a local APIC asks for.
     #[inline]
-    pub(crate) fn act(&mut self, action: Action, now: Tsc) {
+    pub(crate) fn act(&mut self, action: Action, state: &GuestState, now: Tsc) {
+        if action == Action::None {
+            self.look_at_requests(state);
+        } else {
+            self.act_outside(action, now);
+        }
+    }
+
+    /// Does what the writes of a repeated instruction but for the last asked for.
+    #[cold]
+    pub(crate) fn act_on_earlier(&mut self, state: &GuestState, now: Tsc) {
+        for action in core::mem::take(&mut self.apic_actions) {
+            self.act(action, state, now);
+        }
+    }
+
+    #[inline(never)]
+    fn act_outside(&mut self, action: Action, now: Tsc) {
         self.attention = true;
         match action {
-            Action::None => {}
+            Action::None | Action::Setting => {}
             Action::Ipi(ipi) => self.send(ipi, Trigger::Edge),
             Action::EndOfInterrupt(vector) => self.platform.end_of_interrupt(vector, now),
         }

@@ -21,9 +21,9 @@
 //! `[SDM 4, "Architectural MSRs", ed. 085]`
 
 use core::ops::DerefMut;
-use skerry_devices::lapic::Action;
+use skerry_devices::lapic::{Action, Mode};
 use skerry_verdict::{Fault, Registers};
-use skerry_words::{ApicPage, Gpr, GuestState, MsrIndex, StateGroups, Tsc};
+use skerry_words::{ApicPage, Gpr, GuestState, MsrIndex, StateGroups, Tsc, Vector};
 
 use crate::control::checked_efer;
 use crate::cpu::Cpu;
@@ -37,6 +37,8 @@ const BIOS_SIGN_ID: u32 = 0x8b;
 const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
 const TSC_DEADLINE: u32 = 0x6e0;
+const X2APIC_END: u32 = 0x80b;
+const X2APIC_SELF_IPI: u32 = 0x83f;
 const EFER: u32 = 0xc000_0080;
 const COUNTERS: u32 = 0xc001_0000;
 const LAST_COUNTER: u32 = 0xc001_0007;
@@ -71,19 +73,49 @@ where
     Ok(())
 }
 
-/// Answers WRMSR of IA32_TSC_DEADLINE, the frequent one; whether it was that.
-#[inline]
-pub(crate) fn arms_timer<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> bool
+/// A WRMSR that a system executes at each interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Frequent {
+    /// It arms or disarms the timer.
+    Deadline,
+    /// It is the end of an interrupt, in x2APIC mode.
+    EndOfInterrupt,
+    /// It is an interrupt to itself, in x2APIC mode.
+    SelfIpi(Vector),
+}
+
+/// Which of the frequent ones the guest's WRMSR is, if it is one, with a value that may be written.
+#[inline(always)]
+pub(crate) fn frequent<P>(state: &GuestState, cpu: &Cpu<P>) -> Option<Frequent>
 where
     P: DerefMut<Target = ApicPage>,
 {
-    if state.get(Gpr::Rcx) as u32 != TSC_DEADLINE {
-        return false;
+    let value = value(state);
+    match state.get(Gpr::Rcx) as u32 {
+        X2APIC_SELF_IPI if value <= 0xff && cpu.apic.mode() == Mode::X2apic => {
+            Some(Frequent::SelfIpi(Vector(value as u8)))
+        }
+        X2APIC_END if value == 0 && cpu.apic.mode() == Mode::X2apic => {
+            Some(Frequent::EndOfInterrupt)
+        }
+        TSC_DEADLINE => Some(Frequent::Deadline),
+        _ => None,
     }
-    let value = (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32);
-    arm(cpu, value, now);
-    state.advance();
-    true
+}
+
+/// Answers WRMSR of IA32_TSC_DEADLINE, but that RIP stays where it is.
+#[inline(always)]
+pub(crate) fn arm_as_written<P>(state: &GuestState, cpu: &mut Cpu<P>, now: Tsc)
+where
+    P: DerefMut<Target = ApicPage>,
+{
+    arm(cpu, value(state), now);
+}
+
+/// What WRMSR writes.
+#[inline(always)]
+fn value(state: &GuestState) -> u64 {
+    (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32)
 }
 
 /// Whether it is IA32_APIC_BASE that is accessed: then the APIC may have moved.
@@ -97,14 +129,15 @@ pub(crate) fn write<P>(state: &mut GuestState, cpu: &mut Cpu<P>, now: Tsc) -> Re
 where
     P: DerefMut<Target = ApicPage>,
 {
-    let value = (state.get(Gpr::Rax) & 0xffff_ffff) | (state.get(Gpr::Rdx) << 32);
+    let value = value(state);
     let index = MsrIndex(state.get(Gpr::Rcx) as u32);
-    let mut action = Action::None;
-    match index.0 {
-        TSC_DEADLINE => arm(cpu, value, now),
-        0x800..=0x8ff => action = cpu.apic.msr_write(index, value, now).map_err(|_| REFUSED)?,
-        _ => write_rare(index, value, state, cpu, now)?,
-    }
+    let action = match index.0 {
+        0x800..=0x8ff => cpu.apic.msr_write(index, value, now).map_err(|_| REFUSED)?,
+        _ => {
+            write_rare(index, value, state, cpu, now)?;
+            Action::Setting
+        }
+    };
     state.advance();
     Ok(action)
 }
@@ -127,6 +160,7 @@ where
         }
         TSC_ADJUST => move_counter(state, cpu, value.wrapping_sub(cpu.tsc_adjust), now),
         APIC_BASE => cpu.apic.set_base(value).map_err(|_| REFUSED)?,
+        TSC_DEADLINE => arm(cpu, value, now),
         BIOS_SIGN_ID | DEBUGCTL | COUNTERS..=LAST_COUNTER if value == 0 => {}
         MISC_ENABLE if value == MISC_ENABLE_VALUE => {}
         EFER => {

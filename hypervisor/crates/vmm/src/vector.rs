@@ -60,17 +60,20 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         // all the others would have to carry it along.
         let now = state.exit_tsc;
         if page == self.apic_page {
-            let mut bus = ApicBus::new(self.cpus.current_mut(), self.apic_page, now);
+            let (cpu, earlier) = (self.cpus.current_mut(), &mut self.apic_actions);
+            let mut bus = ApicBus::new(cpu, earlier, page, now);
             let answer = vector_mmio(state, memory, page, &mut bus, registers);
-            if let Some(action) = bus.action {
-                self.act(action, now);
+            let last = bus.last;
+            self.act_on_earlier(state, now);
+            if let Some(action) = last {
+                self.act(action, state, now);
             }
             return answer.map(|()| Resume::Enter);
         }
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
         let answer = vector_mmio(state, memory, page, &mut bus, registers);
         let end = bus.end;
-        self.after_platform();
+        self.after_platform(state);
         answer.map(|()| end.unwrap_or(Resume::Enter))
     }
 }

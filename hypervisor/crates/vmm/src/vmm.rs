@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 use core::ops::DerefMut;
-use skerry_devices::lapic::{Config, Delivery, Role, X2apic};
+use skerry_devices::lapic::{Action, Config, Delivery, Role, X2apic};
 use skerry_devices::{Effect, Platform, PlatformConfig};
 use skerry_emulate::{Emulator, Glance};
 use skerry_words::{ApicPage, Gpa, GuestState, Port, Tsc, Width};
@@ -53,6 +53,8 @@ pub struct Vmm<P> {
     pub(crate) turn_ends: Tsc,
     /// Where the current vCPU's local APIC is, if it is in memory; else no page.
     pub(crate) apic_page: Gpa,
+    /// What writes to it want, but the last, while they are gathered.
+    pub(crate) apic_actions: Vec<Action>,
     pub(crate) turn_tsc: u64,
     pub(crate) interrupts: u64,
     pub(crate) permitted_cr4: u64,
@@ -79,6 +81,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             apic_deadline: Tsc::NEVER,
             turn_ends: Tsc::NEVER,
             apic_page: crate::apic::NOWHERE,
+            apic_actions: Vec::new(),
             turn_tsc: Self::turn_tsc(config.platform.tsc_hz),
             permitted_cr4: permitted_cr4(&config.cpuid),
             config,

@@ -29,6 +29,13 @@ pub const KNOWN: u32 = 1 << 31;
 pub const WALK: u32 = 1 << 30;
 
 impl ExitWords {
+    /// The words for an exit of this kind that has no operands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plain(kind: ExitKind) -> Self {
+        Self::new(kind, 0)
+    }
+
     const fn new(kind: ExitKind, detail: u32) -> Self {
         Self {
             kind: kind as u32,

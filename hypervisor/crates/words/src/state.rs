@@ -49,6 +49,9 @@ bitflags::bitflags! {
         const INTERRUPTS = 1 << 16;
         /// `debug_status`; never filled.
         const DEBUG_STATUS = 1 << 17;
+        /// What it takes to fetch the instruction at RIP in 64-bit code.
+        const FETCH = Self::INSTRUCTION.bits() | Self::CONTROL.bits() | Self::CODE.bits()
+            | Self::PRIVILEGE.bits();
     }
 }
 

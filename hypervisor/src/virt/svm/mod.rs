@@ -19,6 +19,7 @@ mod nmi;
 pub mod setup;
 mod vmcb;
 
+use super::Exit;
 use super::context::Context;
 use super::state_page::StatePage;
 use crate::cpu;
@@ -27,12 +28,14 @@ use asid::Asid;
 use interrupt::{VirtualInterrupt, Window};
 use nmi::Nmi;
 use setup::Svm;
+use skerry_manual::Frequent;
 use skerry_manual::svm::caps::Features;
 use skerry_manual::svm::field::tlb_control;
 use skerry_manual::svm::{self, CleanBits, VmcbRead, checks, event, field};
 use skerry_second_stage::{Npt, SecondStage};
 use skerry_words::{
-    Event, EventKind, EventWord, Gpr, GuestState, Hpa, StateGroups, Tsc, Vector, VmExit,
+    Event, EventKind, EventWord, ExitKind, ExitWords, Gpr, GuestState, Hpa, PortAccess,
+    StateGroups, Tsc, Vector, VmExit,
 };
 use vmcb::Vmcb;
 
@@ -140,10 +143,10 @@ impl Vcpu {
 
     /// Runs the guest until it exits, at `limit` at the latest.
     #[inline(always)]
-    pub fn enter(&mut self, limit: Tsc) -> VmExit {
+    pub fn enter(&mut self, limit: Tsc) -> Exit {
         self.prepare();
         if self.chores.contains(Chores::REFUSE) {
-            return self.refused_entry();
+            return Exit::Other(self.refused_entry());
         }
         cpu::apic::interrupt_by(limit);
         let state: *mut GuestState = &mut *self.state;
@@ -161,6 +164,15 @@ impl Vcpu {
     /// What it holds of host memory: VMCB, FPU state, shared pages, itself.
     pub fn bytes(&self) -> u64 {
         4 * 4096 + size_of::<Self>() as u64
+    }
+
+    /// Fills the state that the VMM needs for a memory access.
+    #[inline(always)]
+    pub fn complete(&mut self) {
+        let vmcb = self.vmcb.view();
+        let state = &mut *self.state;
+        vmcb.fill_for_memory(state, self.nmi.blocks);
+        state.instruction_bytes = svm::plain_bytes(self.features, state.rip, &vmcb);
     }
 
     #[inline(always)]
@@ -295,28 +307,69 @@ impl Vcpu {
     }
 
     #[inline(always)]
-    fn take_exit(&mut self) -> VmExit {
+    fn take_exit(&mut self) -> Exit {
         if !self.nmi.blocks.is_empty() {
             self.nmi.after_exit(&mut self.vmcb);
         }
         let vmcb = self.vmcb.view();
+        let code = vmcb.read(field::EXIT_CODE);
+        if cfg!(feature = "record") {
+            return self.take_other(code).into();
+        }
+        match svm::frequent(code, &vmcb) {
+            Some(Frequent::Plain(kind)) if !is_extended_state_query(kind, &vmcb) => {
+                self.take_plain(kind)
+            }
+            Some(Frequent::Port(access)) => self.take_port(access),
+            Some(Frequent::Memory(access)) => {
+                // The next entry writes it, whether or not the VMM has been asked.
+                self.state.gpr[Gpr::Rax as usize] = vmcb.read(field::RAX);
+                self.keep_interrupted_event();
+                Exit::Memory(access)
+            }
+            Some(Frequent::Plain(_)) | None => Exit::Other(self.take_other(code)),
+        }
+    }
+
+    #[inline(always)]
+    fn take_plain(&mut self, kind: ExitKind) -> Exit {
+        let vmcb = self.vmcb.view();
+        let state = &mut *self.state;
+        vmcb.fill_to_fetch(state, self.nmi.blocks);
+        state.instruction_bytes = svm::plain_bytes(self.features, state.rip, &vmcb);
+        state.exit = ExitWords::plain(kind);
+        Exit::Told(kind)
+    }
+
+    #[inline(always)]
+    fn take_port(&mut self, access: PortAccess) -> Exit {
+        let vmcb = self.vmcb.view();
+        let state = &mut *self.state;
+        vmcb.fill(state, StateGroups::INSTRUCTION, self.nmi.blocks);
+        state.instruction_bytes = svm::port_bytes(state.rip, &vmcb);
+        state.exit = ExitWords::encode(&VmExit::Port(access));
+        Exit::Told(ExitKind::Port)
+    }
+
+    #[inline(always)]
+    fn take_other(&mut self, code: u64) -> VmExit {
+        let vmcb = self.vmcb.view();
         let features = self.features;
-        let exit = svm::decode(vmcb.read(field::EXIT_CODE), features, &vmcb);
+        let exit = svm::decode(code, features, &vmcb);
         #[cfg(feature = "record")]
         super::record::svm(&exit, features, &vmcb);
         let state = &mut *self.state;
         vmcb.fill(state, svm::groups(&exit, features), self.nmi.blocks);
         state.instruction_bytes = svm::instruction_bytes(&exit, features, state.rip, &vmcb);
-        if !is_instruction(&exit) || is_extended_state_query(&exit, state) {
-            self.after_rare(&exit);
-        }
+        self.after_rare(&exit);
         exit
     }
 
-    /// What the frequent exits do without.
-    fn after_rare(&mut self, exit: &VmExit) {
+    /// An event whose delivery this exit interrupted is delivered again. The guest's own
+    /// instructions interrupt none.
+    #[inline(always)]
+    fn keep_interrupted_event(&mut self) {
         let vmcb = self.vmcb.view();
-        // An event whose delivery this exit interrupted is delivered again.
         let taken_back = self.interrupt.take_back(&mut self.vmcb);
         let interrupted = event::interrupted(vmcb.read(field::EXIT_INTERRUPT_INFORMATION));
         self.state.inject = if interrupted.is_some() {
@@ -324,6 +377,11 @@ impl Vcpu {
         } else {
             taken_back
         };
+    }
+
+    /// What the frequent exits do without.
+    fn after_rare(&mut self, exit: &VmExit) {
+        self.keep_interrupted_event();
         match exit {
             VmExit::HostInterrupt(_) => cpu::idle::take_interrupts(),
             // Emulated CPUs without the XSETBV intercept change XCR0 unseen.
@@ -367,20 +425,10 @@ fn both(low: u32, high: u32) -> u64 {
 
 /// Whether the answer depends on XCR0, of which CPUs without the XSETBV intercept do not tell.
 #[inline(always)]
-fn is_extended_state_query(exit: &VmExit, state: &GuestState) -> bool {
-    matches!(exit, VmExit::Cpuid) && state.get(Gpr::Rax) as u32 == EXTENDED_STATE_LEAF
+fn is_extended_state_query(kind: ExitKind, vmcb: &impl VmcbRead) -> bool {
+    kind == ExitKind::Cpuid && vmcb.read(field::RAX) as u32 == EXTENDED_STATE_LEAF
 }
 
 fn physical_bits() -> u32 {
     core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff
-}
-
-/// Whether the guest's own instruction caused the exit: then no event was under way. These
-/// are the frequent ones; the others look.
-#[inline(always)]
-const fn is_instruction(exit: &VmExit) -> bool {
-    matches!(
-        exit,
-        VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt
-    )
 }

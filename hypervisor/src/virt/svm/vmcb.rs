@@ -8,9 +8,10 @@
 //! has SVME set in the VMCB alone.
 
 use crate::mem::{self, OwnedFrame};
+use skerry_manual::ANY_MEMORY_EXIT;
 use skerry_manual::msr::efer;
 use skerry_manual::svm::caps::Features;
-use skerry_manual::svm::{CleanBits, Field, VmcbRead, field, segment};
+use skerry_manual::svm::{self, CleanBits, Field, VmcbRead, field, segment};
 use skerry_words::{
     AccessRights, Gpr, GuestState, Hpa, Segment, SegmentRegister, Shadow, StateGroups,
     TableRegister,
@@ -239,15 +240,46 @@ impl View {
     /// Reads the groups an exit needs into the page and says so in `valid`.
     #[inline(always)]
     pub fn fill(self, state: &mut GuestState, groups: StateGroups, blocks: Shadow) {
+        self.fill_instruction(state, blocks);
+        state.valid = groups;
+        if groups != StateGroups::INSTRUCTION {
+            self.fill_more(state, groups);
+        }
+    }
+
+    /// What an exit needs that tells nothing else: enough to fetch the instruction, since not every CPU tells its
+    /// length.
+    #[inline(always)]
+    pub fn fill_to_fetch(self, state: &mut GuestState, blocks: Shadow) {
+        self.fill_instruction(state, blocks);
+        state.valid = StateGroups::FETCH;
+        state.cpl = self.read(field::CPL) as u32;
+        self.fill_control(state);
+        self.fill_code(state, StateGroups::FETCH);
+    }
+
+    /// The same for a memory access, whose groups are known when this is compiled.
+    #[inline(always)]
+    pub fn fill_for_memory(self, state: &mut GuestState, blocks: Shadow) {
+        const GROUPS: StateGroups = svm::groups(&ANY_MEMORY_EXIT, Features::empty());
+        self.fill(state, GROUPS, blocks);
+    }
+
+    #[inline(always)]
+    fn fill_instruction(self, state: &mut GuestState, blocks: Shadow) {
         state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
         state.rip = self.read(field::RIP);
         state.rflags = self.read(field::RFLAGS);
         let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
         state.shadow = Shadow::from_bits_retain(shadowed as u32 | blocks.bits());
-        state.valid = groups;
-        if groups != StateGroups::INSTRUCTION {
-            self.fill_more(state, groups);
-        }
+    }
+
+    #[inline(always)]
+    fn fill_control(self, state: &mut GuestState) {
+        state.cr0 = self.read(field::CR0);
+        state.cr3 = self.read(field::CR3);
+        state.cr4 = self.read(field::CR4);
+        state.efer = self.read(field::EFER) & !efer::SVME;
     }
 
     #[inline(always)]
@@ -255,10 +287,7 @@ impl View {
         state.cpl = self.read(field::CPL) as u32;
         state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
         if groups.contains(StateGroups::CONTROL) {
-            state.cr0 = self.read(field::CR0);
-            state.cr3 = self.read(field::CR3);
-            state.cr4 = self.read(field::CR4);
-            state.efer = self.read(field::EFER) & !efer::SVME;
+            self.fill_control(state);
         }
         if groups.intersects(StateGroups::CODE.union(StateGroups::OPERAND)) {
             self.fill_code(state, groups);

@@ -12,6 +12,7 @@ mod insn;
 pub mod setup;
 mod vmcs;
 
+use super::Exit;
 use super::context::{Context, record_debug_exception};
 use super::state_page::StatePage;
 use crate::cpu;
@@ -19,10 +20,12 @@ use crate::mem::OwnedFrame;
 use apic::{Apic, Pages};
 use insn::{vmread, vmwrite};
 use setup::Vmx;
+use skerry_manual::Frequent;
 use skerry_manual::vmx::{self, Field, PrimaryControls, field};
 use skerry_second_stage::{Ept, SecondStage};
 use skerry_words::{
-    Event, EventKind, EventWord, GuestState, Hpa, MsrIndex, StateGroups, Tsc, Vector, VmExit,
+    Event, EventKind, EventWord, ExitKind, ExitWords, GuestState, Hpa, MsrIndex, StateGroups, Tsc,
+    Vector, VmExit,
 };
 use vmcs::{ControlRegisters, Current};
 
@@ -143,14 +146,14 @@ impl Vcpu {
 
     /// Runs the guest until it exits, at `limit` at the latest.
     #[inline(always)]
-    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> VmExit {
+    pub fn enter(&mut self, now: Tsc, limit: Tsc) -> Exit {
         self.prepare(now, limit);
         let state: *mut GuestState = &mut *self.state;
         // SAFETY: this VMCS is current, set up by `new`, `launched` is its launch state,
         // `state` lives in its box, and interrupts are off outside `cpu::idle`.
         let refused = unsafe { enter::enter(state, self.launched) };
         if refused != 0 {
-            return self.refused_entry();
+            return Exit::Other(self.refused_entry());
         }
         self.launched = 1;
         self.take_exit()
@@ -294,8 +297,32 @@ impl Vcpu {
     }
 
     #[inline(always)]
-    fn take_exit(&mut self) -> VmExit {
+    fn take_exit(&mut self) -> Exit {
         let reason = vmread(field::EXIT_REASON) as u32;
+        if cfg!(feature = "record") {
+            return self.take_other(reason).into();
+        }
+        match vmx::frequent(reason, &Current) {
+            Some(Frequent::Plain(kind)) => {
+                vmcs::fill_plain(&mut self.state, kind, &self.control);
+                self.state.exit = ExitWords::plain(kind);
+                Exit::Told(kind)
+            }
+            Some(Frequent::Port(access)) => {
+                vmcs::fill(&mut self.state, StateGroups::INSTRUCTION, &self.control);
+                self.state.exit = ExitWords::encode(&VmExit::Port(access));
+                Exit::Told(ExitKind::Port)
+            }
+            Some(Frequent::Memory(access)) => {
+                self.keep_interrupted_event();
+                Exit::Memory(access)
+            }
+            None => Exit::Other(self.take_other(reason)),
+        }
+    }
+
+    #[inline(always)]
+    fn take_other(&mut self, reason: u32) -> VmExit {
         let exit = vmx::decode(reason, &Current);
         #[cfg(feature = "record")]
         super::record::vmx(&exit, &Current);
@@ -304,9 +331,7 @@ impl Vcpu {
             return exit;
         }
         vmcs::fill(&mut self.state, vmx::groups(&exit), &self.control);
-        if !is_instruction(&exit) {
-            self.keep_interrupted_event();
-        }
+        self.keep_interrupted_event();
         match exit {
             VmExit::Exception(event) => self.before_exception(event),
             VmExit::EntryFailed(reason) => self.report_failed_entry(reason),
@@ -403,16 +428,6 @@ impl Drop for Vcpu {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// Whether the guest's own instruction caused the exit: then no event was under way. These
-/// are the frequent ones; the others look.
-#[inline(always)]
-const fn is_instruction(exit: &VmExit) -> bool {
-    matches!(
-        exit,
-        VmExit::Cpuid | VmExit::Port(_) | VmExit::Hypercall | VmExit::Hlt
-    )
 }
 
 /// Two neighbouring words of the page as one, so that one look tells whether either changed.

@@ -5,10 +5,11 @@
 //! `manual::vmx::groups` and the VMM's dirty set say so. Called by `Vcpu::enter`.
 
 use super::insn::{vmread, vmwrite};
+use skerry_manual::ANY_MEMORY_EXIT;
 use skerry_manual::vmx::{self, EntryControls, Field, VmcsRead, field};
 use skerry_words::{
-    Access, AccessRights, Activity, Gpa, Gpr, GuestState, MemoryAccess, Segment, SegmentRegister,
-    Shadow, StateGroups, TableRegister, VmExit,
+    AccessRights, Activity, ExitKind, Gpr, GuestState, Segment, SegmentRegister, Shadow,
+    StateGroups, TableRegister,
 };
 
 const CR0_NE: u64 = 1 << 5;
@@ -129,14 +130,29 @@ pub fn fill(state: &mut GuestState, groups: StateGroups, control: &ControlRegist
     }
 }
 
+/// The same for a plain exit. Of the MSRs that exit only EFER's rules look at other registers.
+#[inline(always)]
+pub fn fill_plain(state: &mut GuestState, kind: ExitKind, control: &ControlRegisters) {
+    const EFER: u32 = 0xc000_0080;
+    fill_instruction(state, StateGroups::INSTRUCTION);
+    if kind == ExitKind::Hypercall {
+        fill_others(
+            state,
+            StateGroups::INSTRUCTION | StateGroups::PRIVILEGE,
+            control,
+        );
+    } else if kind != ExitKind::Cpuid && state.get(Gpr::Rcx) as u32 == EFER {
+        fill_others(
+            state,
+            StateGroups::INSTRUCTION | StateGroups::CONTROL,
+            control,
+        );
+    }
+}
+
 /// The same for a memory access, whose groups are known when this is compiled.
 pub fn fill_for_memory(state: &mut GuestState, control: &ControlRegisters) {
-    const GROUPS: StateGroups = vmx::groups(&VmExit::Memory(MemoryAccess {
-        gpa: Gpa(0),
-        access: Access::Read,
-        gva: None,
-        during_walk: false,
-    }));
+    const GROUPS: StateGroups = vmx::groups(&ANY_MEMORY_EXIT);
     fill_instruction(state, GROUPS);
     fill_more(state, GROUPS, control);
 }

@@ -88,8 +88,11 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
             END_OF_INTERRUPT => return self.end_of_interrupt(),
             TASK_PRIORITY => self.set_task_priority(value),
             COMMAND => return self.send(value),
-            SELF_IPI => return self.send_self(Vector(value as u8)),
-            _ => self.store_setting(offset, value, now),
+            SELF_IPI => self.send_self(Vector(value as u8)),
+            _ => {
+                self.store_setting(offset, value, now);
+                return Action::Setting;
+            }
         }
         Action::None
     }

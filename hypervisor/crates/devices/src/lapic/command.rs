@@ -104,13 +104,12 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
 
     /// A write to the self IPI register.
     #[inline]
-    pub(super) fn send_self(&mut self, vector: Vector) -> Action {
+    pub fn send_self(&mut self, vector: Vector) {
         if vector.0 < 16 {
             self.detect(error::SENT_ILLEGAL_VECTOR);
         } else {
             self.accept(vector, Trigger::Edge);
         }
-        Action::None
     }
 }
 

@@ -6,13 +6,10 @@
 
 use core::ops::DerefMut;
 
-use skerry_words::{ApicPage, MsrIndex, Tsc, Vector};
+use skerry_words::{ApicPage, MsrIndex, Tsc};
 
 use super::base::Refused;
-use super::register::{
-    COMMAND, COMMAND_WIDE, CURRENT_COUNT, END_OF_INTERRUPT, SELF_IPI, X2APIC_READ, X2APIC_WRITTEN,
-    defined,
-};
+use super::register::{COMMAND, COMMAND_WIDE, CURRENT_COUNT, X2APIC_READ, X2APIC_WRITTEN, defined};
 use super::{Action, LocalApic};
 
 /// The register of an MSR; an offset that has none for every other MSR.
@@ -59,14 +56,10 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
     /// Nothing has changed then.
     #[inline]
     pub fn msr_write(&mut self, msr: MsrIndex, value: u64, now: Tsc) -> Result<Action, Refused> {
-        if !self.is_x2apic() {
-            return Err(Refused::Absent);
-        }
-        match offset_of(msr) {
-            // Written at every interrupt, so before any table.
-            END_OF_INTERRUPT if value == 0 => Ok(self.end_of_interrupt()),
-            SELF_IPI if value <= 0xff => Ok(self.send_self(Vector(value as u8))),
-            offset => self.msr_store(offset, value, now),
+        if self.is_x2apic() {
+            self.msr_store(offset_of(msr), value, now)
+        } else {
+            Err(Refused::Absent)
         }
     }
 

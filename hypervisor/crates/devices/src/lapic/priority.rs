@@ -198,7 +198,7 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
     /// A write to the EOI register: the highest vector in service is served
     /// `[SDM 3A, "Signaling Interrupt Servicing Completion", ed. 085]`.
     #[inline]
-    pub(super) fn end_of_interrupt(&mut self) -> Action {
+    pub fn end_of_interrupt(&mut self) -> Action {
         let mut standing = self.standing();
         let vector = standing.served;
         if vector == 0 {
@@ -238,6 +238,13 @@ impl<P: DerefMut<Target = ApicPage>> LocalApic<P> {
         self.page.set(TASK_PRIORITY, value & 0xff);
         standing.settle(&mut self.page);
         self.standing = standing;
+    }
+
+    /// Whether one of the next two has something to tell.
+    #[inline]
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.status_changed | self.exits_changed
     }
 
     /// [`LocalApic::interrupt_status`], if the model has changed IRR or ISR since the last

@@ -123,6 +123,31 @@ fn what_a_glance_remembers_holds_only_while_the_tables_say_so() {
 }
 
 #[test]
+fn of_two_pages_in_turn_each_is_found_where_the_tables_now_have_it() {
+    let (mut state, mut memory) = paged(0xa3, &[0x0f, 0xa2]);
+    let mut last = Glance::default();
+    let mut known = |state: &GuestState, memory: &mut Code| {
+        plain_length(&VmExit::Cpuid, state, memory, &mut last)
+    };
+    // The same memory once more, 2 MiB higher.
+    memory.0[0x3008..0x3010].copy_from_slice(&u64::to_le_bytes(0xa3));
+    for turn in 0..40 {
+        state.rip = 0x4000 + ((turn & 1) << 21);
+        assert_eq!(known(&state, &mut memory), Some(2), "turn {turn}");
+    }
+    memory.0[0x3008..0x3010].copy_from_slice(&[0; 8]);
+    for turn in 0..40 {
+        state.rip = 0x4000 + ((turn & 1) << 21);
+        let expected = (turn & 1 == 0).then_some(2);
+        assert_eq!(
+            known(&state, &mut memory),
+            expected,
+            "turn {turn}, taken away"
+        );
+    }
+}
+
+#[test]
 fn a_glance_knows_no_code_that_a_walk_would_treat_otherwise() {
     let glance = |bits, cpl, cr4| {
         let (mut state, mut memory) = paged(bits, &[0x0f, 0xa2]);

@@ -7,17 +7,38 @@
 //! Does not own the answers. Called by `virt::svm` on every exit: the hottest code here.
 
 use skerry_words::{
-    Access, CrAccess, CrOperation, Direction, Event, EventKind, Gpa, Gva, MemoryAccess, Port,
-    PortAccess, Segment, StateGroups, StringIo, TaskSwitch, Undefined, Vector, VmExit, Width,
+    Access, CrAccess, CrOperation, Direction, Event, EventKind, ExitKind, Gpa, Gva, MemoryAccess,
+    Port, PortAccess, Segment, StateGroups, StringIo, TaskSwitch, Undefined, Vector, VmExit, Width,
 };
 
 use super::caps::Features;
 use super::field::{self, VmcbRead};
-use crate::vmx;
+use crate::{Frequent, vmx};
 
 /// Exit codes from here on say that VMRUN itself failed: -1 an invalid VMCB, -2 a busy one,
 /// -3 a CPU that must be idle.
 const FIRST_FAILURE: u64 = -3_i64 as u64;
+
+/// The exit with this code if it is a frequent one, before any other is thought of. [`decode`] says
+/// the same of it.
+#[inline(always)]
+pub fn frequent(code: u64, vmcb: &impl VmcbRead) -> Option<Frequent> {
+    match code {
+        0x72 => Some(Frequent::Plain(ExitKind::Cpuid)),
+        0x81 => Some(Frequent::Plain(ExitKind::Hypercall)),
+        0x7c if vmcb.read(field::EXIT_INFO_1) & 1 != 0 => Some(Frequent::Plain(ExitKind::Wrmsr)),
+        0x7c => Some(Frequent::Plain(ExitKind::Rdmsr)),
+        0x7b => {
+            let information = vmcb.read(field::EXIT_INFO_1);
+            let access = port_access(information)?;
+            (information & IS_STRING == 0).then_some(Frequent::Port(access))
+        }
+        0x78 => Some(Frequent::Plain(ExitKind::Hlt)),
+        0x64 => Some(Frequent::Plain(ExitKind::InterruptWindow)),
+        0x400 => Some(Frequent::Memory(nested_page_fault(vmcb))),
+        _ => None,
+    }
+}
 
 /// Decodes the exit with this code of a CPU with these features.
 ///
@@ -61,7 +82,7 @@ pub fn decode(code: u64, features: Features, vmcb: &impl VmcbRead) -> VmExit {
         0x8d => VmExit::Xsetbv,
         // RSM, RDPRU, INVLPGB, MCOMMIT, TLBSYNC: CPUID hides them all.
         0x73 | 0x8e | 0xa0 | 0xa1 | 0xa3 | 0xa4 => VmExit::Undefined(Undefined::SystemExtension),
-        0x400 => nested_page_fault(vmcb),
+        0x400 => VmExit::Memory(nested_page_fault(vmcb)),
         FIRST_FAILURE.. | 0xffff_ffff => VmExit::EntryFailed(code as u32),
         code => VmExit::Unknown(code as u32),
     }
@@ -119,32 +140,41 @@ fn task_switch(vmcb: &impl VmcbRead) -> VmExit {
     })
 }
 
-/// `[APM 2, "IOIO Intercept", rev. 3.42]`
-#[inline]
-fn port(features: Features, vmcb: &impl VmcbRead) -> VmExit {
-    let information = vmcb.read(field::EXIT_INFO_1);
+/// In EXITINFO1 of a port exit: it was INS or OUTS.
+const IS_STRING: u64 = 1 << 2;
+
+/// The access but for what INS and OUTS add; `None` for a width that no instruction has
+/// `[APM 2, "IOIO Intercept", rev. 3.42]`.
+#[inline(always)]
+const fn port_access(information: u64) -> Option<PortAccess> {
     let width = match (information >> 4) & 7 {
         1 => Width::Byte,
         2 => Width::Word,
         4 => Width::Dword,
-        _ => return VmExit::Unknown(0x7b),
+        _ => return None,
     };
     let direction = if information & 1 != 0 {
         Direction::In
     } else {
         Direction::Out
     };
-    let string = if information & (1 << 2) != 0 {
-        Some(string_io(information, direction, features))
-    } else {
-        None
-    };
-    VmExit::Port(PortAccess {
+    Some(PortAccess {
         port: Port((information >> 16) as u16),
         width,
         direction,
-        string,
+        string: None,
     })
+}
+
+fn port(features: Features, vmcb: &impl VmcbRead) -> VmExit {
+    let information = vmcb.read(field::EXIT_INFO_1);
+    let Some(mut access) = port_access(information) else {
+        return VmExit::Unknown(0x7b);
+    };
+    if information & IS_STRING != 0 {
+        access.string = Some(string_io(information, access.direction, features));
+    }
+    VmExit::Port(access)
 }
 
 /// The segment is told by decode assists only, and not for INS, whose operand is always in
@@ -177,8 +207,8 @@ fn string_io(information: u64, direction: Direction, features: Features) -> Stri
 /// `[APM 2, "Nested versus Guest Page Faults, Fault Ordering", rev. 3.42]`: the error code of
 /// a page fault; bit 33 for a fault in the walk of the guest's own tables. The linear
 /// address is not told.
-#[inline]
-fn nested_page_fault(vmcb: &impl VmcbRead) -> VmExit {
+#[inline(always)]
+fn nested_page_fault(vmcb: &impl VmcbRead) -> MemoryAccess {
     let information = vmcb.read(field::EXIT_INFO_1);
     let access = if information & (1 << 4) != 0 {
         Access::Execute
@@ -187,28 +217,46 @@ fn nested_page_fault(vmcb: &impl VmcbRead) -> VmExit {
     } else {
         Access::Read
     };
-    VmExit::Memory(MemoryAccess {
+    MemoryAccess {
         gpa: Gpa(vmcb.read(field::EXIT_INFO_2)),
         access,
         gva: None,
         during_walk: information & (1 << 33) != 0,
-    })
+    }
+}
+
+/// [`instruction_bytes`] of an exit that is no port access.
+#[inline(always)]
+pub fn plain_bytes(features: Features, rip: u64, vmcb: &impl VmcbRead) -> u32 {
+    if features.contains(Features::NRIP_SAVE) {
+        length(rip, vmcb.read(field::NEXT_RIP))
+    } else {
+        0
+    }
+}
+
+/// [`instruction_bytes`] of a port access.
+#[inline(always)]
+pub fn port_bytes(rip: u64, vmcb: &impl VmcbRead) -> u32 {
+    length(rip, vmcb.read(field::EXIT_INFO_2))
+}
+
+#[inline(always)]
+const fn length(rip: u64, next: u64) -> u32 {
+    match next.wrapping_sub(rip) {
+        length @ 1..=15 => length as u32,
+        _ => 0,
+    }
 }
 
 /// The length of the instruction that exited, 0 where the CPU does not tell: port exits
 /// have the next address in EXITINFO2, the others need NRIP-save.
 #[inline]
 pub fn instruction_bytes(exit: &VmExit, features: Features, rip: u64, vmcb: &impl VmcbRead) -> u32 {
-    let next = if let VmExit::Port(_) = exit {
-        vmcb.read(field::EXIT_INFO_2)
-    } else if features.contains(Features::NRIP_SAVE) {
-        vmcb.read(field::NEXT_RIP)
+    if let VmExit::Port(_) = exit {
+        port_bytes(rip, vmcb)
     } else {
-        return 0;
-    };
-    match next.wrapping_sub(rip) {
-        length @ 1..=15 => length as u32,
-        _ => 0,
+        plain_bytes(features, rip, vmcb)
     }
 }
 

@@ -10,6 +10,6 @@ pub mod field;
 mod intercept;
 pub mod segment;
 
-pub use decode::{decode, groups, instruction_bytes};
+pub use decode::{decode, frequent, groups, instruction_bytes, plain_bytes, port_bytes};
 pub use field::{CleanBits, Field, SegmentFields, VmcbRead};
 pub use intercept::{Intercepts3, Intercepts4};

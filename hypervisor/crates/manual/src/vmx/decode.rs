@@ -7,11 +7,13 @@
 //! Does not own the answers. Called by `virt::vmx` on every exit: the hottest code here.
 
 use skerry_words::{
-    Access, CrAccess, CrOperation, Direction, EventKind, EventWord, Gpa, Gva, MemoryAccess, Port,
-    PortAccess, Segment, StateGroups, StringIo, TaskSwitch, Undefined, Vector, VmExit, Width,
+    Access, CrAccess, CrOperation, Direction, EventKind, EventWord, ExitKind, Gpa, Gva,
+    MemoryAccess, Port, PortAccess, Segment, StateGroups, StringIo, TaskSwitch, Undefined, Vector,
+    VmExit, Width,
 };
 
 use super::field::{self, VmcsRead};
+use crate::Frequent;
 
 /// Bit 31 of the exit reason: the entry failed, no guest instruction ran.
 const ENTRY_FAILURE: u32 = 1 << 31;
@@ -19,6 +21,31 @@ const ENTRY_FAILURE: u32 = 1 << 31;
 const VALID: u64 = 1 << 31;
 /// Bit 11 of an interruption-information field: it has an error code.
 const ERROR_CODE: u64 = 1 << 11;
+
+/// The exit with this reason if it is a frequent one, before any other is thought of. [`decode`]
+/// says the same of it.
+#[inline(always)]
+pub fn frequent(reason: u32, vmcs: &impl VmcsRead) -> Option<Frequent> {
+    match reason {
+        7 => Some(Frequent::Plain(ExitKind::InterruptWindow)),
+        10 => Some(Frequent::Plain(ExitKind::Cpuid)),
+        12 => Some(Frequent::Plain(ExitKind::Hlt)),
+        18 => Some(Frequent::Plain(ExitKind::Hypercall)),
+        30 => {
+            let qualification = vmcs.read(field::EXIT_QUALIFICATION);
+            let access = port_access(qualification)?;
+            (qualification & IS_STRING == 0).then_some(Frequent::Port(access))
+        }
+        31 => Some(Frequent::Plain(ExitKind::Rdmsr)),
+        32 => Some(Frequent::Plain(ExitKind::Wrmsr)),
+        44 => {
+            let qualification = vmcs.read(field::EXIT_QUALIFICATION);
+            Some(Frequent::Memory(apic_access(qualification)))
+        }
+        48 => Some(Frequent::Memory(ept_violation(vmcs))),
+        _ => None,
+    }
+}
 
 /// Decodes the exit whose reason field reads `reason`.
 ///
@@ -58,9 +85,9 @@ pub fn decode(reason: u32, vmcs: &impl VmcsRead) -> VmExit {
         // MWAIT, MONITOR.
         36 | 39 => VmExit::Undefined(Undefined::MonitorMwait),
         40 => VmExit::Pause,
-        44 => apic_access(vmcs.read(field::EXIT_QUALIFICATION)),
+        44 => VmExit::Memory(apic_access(vmcs.read(field::EXIT_QUALIFICATION))),
         45 => VmExit::ApicEnd(Vector(vmcs.read(field::EXIT_QUALIFICATION) as u8)),
-        48 => ept_violation(vmcs),
+        48 => VmExit::Memory(ept_violation(vmcs)),
         52 => VmExit::Timer,
         55 => VmExit::Xsetbv,
         56 => VmExit::ApicWrite(vmcs.read(field::EXIT_QUALIFICATION) as u16 & 0xfff),
@@ -124,33 +151,42 @@ fn control_register(qualification: u64) -> VmExit {
     })
 }
 
-/// `[SDM 3C, "Exit Qualification for I/O Instructions", ed. 085]`
-#[inline]
-fn port(vmcs: &impl VmcsRead) -> VmExit {
-    let qualification = vmcs.read(field::EXIT_QUALIFICATION);
+/// In the qualification of a port exit: it was INS or OUTS.
+const IS_STRING: u64 = 1 << 4;
+
+/// The access but for what INS and OUTS add; `None` for a width that no instruction has
+/// `[SDM 3C, "Exit Qualification for I/O Instructions", ed. 085]`.
+#[inline(always)]
+const fn port_access(qualification: u64) -> Option<PortAccess> {
     let width = match qualification & 7 {
         0 => Width::Byte,
         1 => Width::Word,
         3 => Width::Dword,
-        _ => return VmExit::Unknown(30),
+        _ => return None,
     };
     let direction = if qualification & (1 << 3) != 0 {
         Direction::In
     } else {
         Direction::Out
     };
-    let string = if qualification & (1 << 4) != 0 {
-        let repeat = qualification & (1 << 5) != 0;
-        Some(string_io(vmcs, repeat, direction))
-    } else {
-        None
-    };
-    VmExit::Port(PortAccess {
+    Some(PortAccess {
         port: Port((qualification >> 16) as u16),
         width,
         direction,
-        string,
+        string: None,
     })
+}
+
+fn port(vmcs: &impl VmcsRead) -> VmExit {
+    let qualification = vmcs.read(field::EXIT_QUALIFICATION);
+    let Some(mut access) = port_access(qualification) else {
+        return VmExit::Unknown(30);
+    };
+    if qualification & IS_STRING != 0 {
+        let repeat = qualification & (1 << 5) != 0;
+        access.string = Some(string_io(vmcs, repeat, access.direction));
+    }
+    VmExit::Port(access)
 }
 
 /// `[SDM 3C, "Format of the VM-Exit Instruction-Information Field as Used for INS and
@@ -180,8 +216,8 @@ fn string_io(vmcs: &impl VmcsRead, repeat: bool, direction: Direction) -> String
 
 /// `[SDM 3C, "Exit Qualification for EPT Violations", ed. 085]`: with EPT accessed and
 /// dirty flags a walk of the guest's tables counts as read and write, hence write first.
-#[inline]
-fn ept_violation(vmcs: &impl VmcsRead) -> VmExit {
+#[inline(always)]
+fn ept_violation(vmcs: &impl VmcsRead) -> MemoryAccess {
     let qualification = vmcs.read(field::EXIT_QUALIFICATION);
     let access = if qualification & (1 << 2) != 0 {
         Access::Execute
@@ -191,18 +227,18 @@ fn ept_violation(vmcs: &impl VmcsRead) -> VmExit {
         Access::Read
     };
     let linear_valid = qualification & (1 << 7) != 0;
-    VmExit::Memory(MemoryAccess {
+    MemoryAccess {
         gpa: Gpa(vmcs.read(field::GUEST_PHYSICAL_ADDRESS)),
         access,
         gva: linear_valid.then(|| Gva(vmcs.read(field::GUEST_LINEAR_ADDRESS))),
         during_walk: linear_valid && qualification & (1 << 8) == 0,
-    })
+    }
 }
 
 /// `[SDM 3C, "Exit Qualification for APIC-Access VM Exits", ed. 085]`: an access to the page at
 /// `fee00000` that the CPU does not carry out. The linear address is not told.
-#[inline]
-fn apic_access(qualification: u64) -> VmExit {
+#[inline(always)]
+const fn apic_access(qualification: u64) -> MemoryAccess {
     const PAGE: u64 = 0xfee0_0000;
     let (access, during_walk) = match (qualification >> 12) & 0xf {
         0 => (Access::Read, false),
@@ -210,12 +246,12 @@ fn apic_access(qualification: u64) -> VmExit {
         10 | 15 => (Access::Read, true),
         _ => (Access::Write, false),
     };
-    VmExit::Memory(MemoryAccess {
+    MemoryAccess {
         gpa: Gpa(PAGE | qualification & 0xfff),
         access,
         gva: None,
         during_walk,
-    })
+    }
 }
 
 /// The guest state an exit's answer may need: ring 0 fills these groups and no others.

@@ -10,5 +10,5 @@ pub mod field;
 pub use controls::{
     Controls, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls,
 };
-pub use decode::{decode, groups};
+pub use decode::{decode, frequent, groups};
 pub use field::{Field, SegmentFields, VmcsRead};

@@ -60,7 +60,7 @@ fn feature_control_reads_locked_and_cannot_be_written() {
 #[test]
 fn writing_the_counter_asks_ring_0_to_move_the_offset() {
     let mut state = at(0x10, 0x1_0000_0002);
-    assert_eq!(write(&mut state, &mut cpu(), NOW), Ok(Action::None));
+    assert_eq!(write(&mut state, &mut cpu(), NOW), Ok(Action::Setting));
     assert_eq!(state.tsc_offset, 0x1_0000_0002 - NOW.0);
     assert!(state.dirty.contains(StateGroups::TSC));
 }
@@ -69,7 +69,7 @@ fn writing_the_counter_asks_ring_0_to_move_the_offset() {
 fn what_can_only_stay_as_it_is_refuses_to_change() {
     assert_eq!(
         write(&mut at(0x1a0, MISC_ENABLE_VALUE), &mut cpu(), NOW),
-        Ok(Action::None)
+        Ok(Action::Setting)
     );
     assert_eq!(write(&mut at(0x1a0, 0), &mut cpu(), NOW), Err(REFUSED));
     assert_eq!(
@@ -84,7 +84,7 @@ fn the_counter_and_what_was_added_to_it_move_together() {
     let mut cpu = cpu();
     let write_one = |cpu: &mut Cpu<_>, index, value| {
         let mut state = at(index, value);
-        assert_eq!(write(&mut state, cpu, NOW), Ok(Action::None));
+        assert_eq!(write(&mut state, cpu, NOW), Ok(Action::Setting));
         state.tsc_offset
     };
     assert_eq!(write_one(&mut cpu, 0x3b, 1000), 1000);
@@ -102,9 +102,12 @@ fn moving_the_counter_moves_the_deadline_that_waits_for_it() {
     let _ = cpu.apic.write(0x320, 0x4_0050, NOW);
     assert_eq!(
         write(&mut at(0x6e0, 10_000), &mut cpu, NOW),
-        Ok(Action::None)
+        Ok(Action::Setting)
     );
     assert_eq!(cpu.apic.deadline(), Tsc(10_000));
-    assert_eq!(write(&mut at(0x3b, 4_000), &mut cpu, NOW), Ok(Action::None));
+    assert_eq!(
+        write(&mut at(0x3b, 4_000), &mut cpu, NOW),
+        Ok(Action::Setting)
+    );
     assert_eq!(cpu.apic.deadline(), Tsc(6_000));
 }

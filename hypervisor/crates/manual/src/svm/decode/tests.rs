@@ -200,4 +200,24 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_is_decoded_first_is_decoded_the_same(code in 0u64..0x500, seed in any::<u64>()) {
+        let fields = Anything(seed);
+        let exit = decode(code, Features::empty(), &fields);
+        prop_assert_eq!(frequent(code, &fields), as_frequent(exit));
+    }
+}
+
+fn as_frequent(exit: VmExit) -> Option<Frequent> {
+    use ExitKind::{Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr};
+    const PLAIN: [ExitKind; 6] = [Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr];
+    if let VmExit::Port(access) = exit {
+        access.string.is_none().then_some(Frequent::Port(access))
+    } else if let VmExit::Memory(access) = exit {
+        Some(Frequent::Memory(access))
+    } else {
+        let kind = exit.kind();
+        PLAIN.contains(&kind).then_some(Frequent::Plain(kind))
+    }
 }

@@ -276,4 +276,25 @@ proptest! {
             let _ = groups(&exit);
         }
     }
+
+    #[test]
+    fn what_is_decoded_first_is_decoded_the_same(reason in 0u32..0x80, word: u64) {
+        let fields = Same(word);
+        let exit = decode(reason, &fields);
+        prop_assert_eq!(frequent(reason, &fields), as_frequent(exit));
+        prop_assert_eq!(frequent(reason | ENTRY_FAILURE, &fields), None);
+    }
+}
+
+fn as_frequent(exit: VmExit) -> Option<Frequent> {
+    use ExitKind::{Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr};
+    const PLAIN: [ExitKind; 6] = [Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr];
+    if let VmExit::Port(access) = exit {
+        access.string.is_none().then_some(Frequent::Port(access))
+    } else if let VmExit::Memory(access) = exit {
+        Some(Frequent::Memory(access))
+    } else {
+        let kind = exit.kind();
+        PLAIN.contains(&kind).then_some(Frequent::Plain(kind))
+    }
 }
