@@ -95,6 +95,8 @@ impl Machine {
             Call::End => self.end_call(caller),
             Call::VcpuReset => self.vcpu_reset(caller),
             Call::VcpuPermit => self.vcpu_permit(caller),
+            Call::VcpuSave => self.vcpu_save(caller),
+            Call::VcpuRestore => self.vcpu_restore(caller),
             Call::LogWrite => self.log_write(caller),
             Call::LogRead => self.log_read(caller),
             Call::PortRead => self.port_read(caller),
@@ -288,3 +290,5 @@ unsafe impl Plain for skerry_abi::GuestRange {}
 unsafe impl Plain for skerry_abi::OffWrite {}
 // SAFETY: as above.
 unsafe impl Plain for skerry_abi::FieldValue {}
+// SAFETY: bytes only; its alignment divides its size.
+unsafe impl Plain for skerry_words::ExtendedState {}

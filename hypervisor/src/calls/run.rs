@@ -8,7 +8,7 @@ use crate::object::component::{Component, Mode};
 use crate::object::vcpu::Vcpu;
 use skerry_abi::{EndCause, Handle, Refused, Rights};
 use skerry_rights::Id;
-use skerry_words::Tsc;
+use skerry_words::{ExtendedState, Tsc};
 
 impl Machine {
     /// Has the guest of the caller's vCPU run.
@@ -82,6 +82,47 @@ impl Machine {
         vcpu.is_reset = true;
         self.put_vcpu_on(id);
         Ok(Outcome::Answer(0))
+    }
+
+    /// The pointer is judged before the vCPU, by a copy of nothing.
+    pub(super) fn vcpu_save(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let (id, at) = (self.live_vcpu(caller)?, caller.argument(1));
+        let mut area = ExtendedState::default();
+        self.tell(caller, at, &area)?;
+        let xcr0 = self.stopped_vcpu(caller, id)?.hardware.save(&mut area);
+        self.tell(caller, at, &area)?;
+        Ok(Outcome::Answer(xcr0))
+    }
+
+    pub(super) fn vcpu_restore(&mut self, caller: &Caller) -> Result<Outcome, Refused> {
+        let id = self.live_vcpu(caller)?;
+        let area: ExtendedState = self.ask(caller, caller.argument(1))?;
+        let vcpu = self.stopped_vcpu(caller, id)?;
+        if vcpu.hardware.restore(&area) {
+            Ok(Outcome::Answer(0))
+        } else {
+            Err(Refused::BadArgument)
+        }
+    }
+
+    /// The vCPU of the first argument, whosever it is.
+    fn live_vcpu(&self, caller: &Caller) -> Result<Id<Vcpu>, Refused> {
+        let id = self.find(caller, 0, Rights::RUN, Target::vcpu)?;
+        self.vcpus.get(id).ok_or(Refused::Revoked)?;
+        Ok(id)
+    }
+
+    /// A vCPU of the caller's that has a state, taken off the CPU: its next run puts it on again.
+    fn stopped_vcpu(&mut self, caller: &Caller, id: Id<Vcpu>) -> Result<&mut Vcpu, Refused> {
+        let vcpu = self.vcpus.get(id).ok_or(Refused::Revoked)?;
+        if vcpu.component != caller.id {
+            return Err(Refused::NotPermitted);
+        }
+        if !vcpu.is_reset {
+            return Err(Refused::WrongState);
+        }
+        self.take_vcpu_off();
+        self.vcpus.get_mut(id).ok_or(Refused::Revoked)
     }
 
     pub(super) fn wait(&mut self, caller: &Caller) -> Result<Outcome, Refused> {

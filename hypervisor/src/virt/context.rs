@@ -11,7 +11,7 @@ use super::own_msrs;
 use crate::cpu;
 use crate::mem::OwnedFrame;
 use core::arch::asm;
-use skerry_words::{GuestState, MsrIndex};
+use skerry_words::{ExtendedState, GuestState, MsrIndex};
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
 /// STAR, LSTAR, CSTAR, FMASK, KERNEL_GS_BASE; TSC_AUX and PKRS, where guests have them. The host's
@@ -140,6 +140,25 @@ impl Context {
             self.msrs[place] = cpu::msr::read(index);
         }
         self.debug = read_debug();
+    }
+
+    /// Gives the extended state of a vCPU that is not on the CPU, with its XCR0, or 0.
+    pub fn save(&mut self, into: &mut ExtendedState) -> u64 {
+        into.0.copy_from_slice(self.area.bytes());
+        self.switch.xcr0.map_or(0, |_| self.xcr0)
+    }
+
+    /// Takes an extended state that its VMM has made, if the CPU loads it without a fault;
+    /// whether it does. The vCPU has been on the CPU, which has left its MXCSR_MASK here, and is not
+    /// any more.
+    pub fn restore(&mut self, from: &ExtendedState) -> bool {
+        let mut own = ExtendedState::default();
+        self.save(&mut own);
+        let is_loadable = from.is_loadable(self.switch.xcr0, own.mxcsr_mask());
+        if is_loadable {
+            self.area.bytes().copy_from_slice(&from.0);
+        }
+        is_loadable
     }
 
     /// The set, if this CPU's XSETBV takes it

@@ -16,7 +16,7 @@ mod vmx;
 use crate::cpu;
 use core::fmt;
 use skerry_second_stage::{Ept, Npt, PageSize, SecondStage};
-use skerry_words::{ExitKind, Hpa, MemoryAccess, Tsc, VmExit};
+use skerry_words::{ExitKind, ExtendedState, Hpa, MemoryAccess, Tsc, VmExit};
 
 pub use own_msrs::TscAux;
 pub use state_page::StateView;
@@ -253,6 +253,25 @@ impl Vcpu {
             (Self::Vmx(vcpu), Stage::Ept(stage)) => vcpu.reset(stage),
             (Self::Svm(vcpu), Stage::Npt(stage)) => vcpu.reset(stage),
             (Self::Vmx(_), Stage::Npt(_)) | (Self::Svm(_), Stage::Ept(_)) => foreign_stage(),
+        }
+    }
+
+    /// Copies its extended state out; gives its XCR0, 0 where there is none. It must not be
+    /// loaded.
+    pub fn save(&mut self, into: &mut ExtendedState) -> u64 {
+        self.context().save(into)
+    }
+
+    /// Makes a copy its extended state, if the CPU will load it; whether it will. It must have
+    /// been loaded, and must not be any more.
+    pub fn restore(&mut self, from: &ExtendedState) -> bool {
+        self.context().restore(from)
+    }
+
+    fn context(&mut self) -> &mut context::Context {
+        match self {
+            Self::Vmx(vcpu) => &mut vcpu.context,
+            Self::Svm(vcpu) => &mut vcpu.context,
         }
     }
 

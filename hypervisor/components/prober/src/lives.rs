@@ -101,6 +101,14 @@ fn foreign_vcpu(objects: &Objects, tally: &mut Tally) {
         let refusals = [Refused::WrongState, Refused::NotPermitted];
         tally.expect(&format!("{call:?}"), "of another's vCPU", result, &refusals);
     }
+    for (call, at) in [
+        (Call::VcpuSave, desk::OUTPUT),
+        (Call::VcpuRestore, desk::INPUT),
+    ] {
+        let (result, _) = sabotage::call(call as u64, [vcpu, at, 0, 0, 0, 0]);
+        let (call, refused) = (format!("{call:?}"), [Refused::NotPermitted]);
+        tally.expect(&call, "of another's vCPU", result, &refused);
+    }
 }
 
 /// A component runs vCPUs of one guest only, made with flags that are known.

@@ -8,6 +8,7 @@ use skerry_abi::{
     Call, ComponentRecord, FieldValue, Handle, MachineRecord, ObjectKind, Rights, VcpuRecord,
     layout,
 };
+use skerry_words::ExtendedState;
 
 use crate::desk;
 use crate::objects::{FIRST_PORT, Objects};
@@ -101,13 +102,24 @@ const RIP: Argument = value(layout::IMAGE);
 const RSP: Argument = value(layout::FIRST_RSP);
 
 /// The calls with something to refuse.
-pub const SPECS: [Spec; 30] = [
+pub const SPECS: [Spec; 32] = [
     spec(Call::VcpuRun, &[of(ObjectKind::Vcpu, RUN)]),
     spec(Call::Notify, &[of(ObjectKind::Notification, SIGNAL)]),
     spec(Call::VcpuReset, &[of(ObjectKind::Vcpu, RUN)]),
     spec(
         Call::VcpuPermit,
         &[of(ObjectKind::Vcpu, RUN), value(0), value(0)],
+    ),
+    spec(
+        Call::VcpuSave,
+        &[of(ObjectKind::Vcpu, RUN), output::<ExtendedState>()],
+    ),
+    spec(
+        Call::VcpuRestore,
+        &[
+            of(ObjectKind::Vcpu, RUN),
+            Argument::Input(desk::INPUT, size_of::<ExtendedState>() as u64),
+        ],
     ),
     spec(
         Call::LogWrite,

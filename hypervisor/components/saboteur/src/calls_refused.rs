@@ -4,6 +4,7 @@
 //! A VMM has two handles: 0, its vCPU, to run and read; 1, the notification that tells the
 //! console. `prober` does the same from `root`'s place, with handles of every kind.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use skerry_abi::layout::{
 };
 use skerry_abi::{Call, Handle, ObjectKind, Refused, own};
 use skerry_component::{calls, clock, sabotage};
-use skerry_words::{EXIT_KINDS, PAGE_BYTES};
+use skerry_words::{EXIT_KINDS, ExtendedState, PAGE_BYTES};
 
 use crate::voice::Voice;
 
@@ -81,6 +82,7 @@ fn first_handle(call: Call) -> Option<ObjectKind> {
         Call::VcpuRun | Call::VcpuReset | Call::VcpuPermit | Call::VcpuRead | Call::VcpuFields => {
             ObjectKind::Vcpu
         }
+        Call::VcpuSave | Call::VcpuRestore => ObjectKind::Vcpu,
         Call::Notify => ObjectKind::Notification,
         Call::LogWrite | Call::LogRead => ObjectKind::Log,
         Call::PortRead | Call::PortWrite | Call::PortWriteBytes => ObjectKind::Ports,
@@ -223,6 +225,10 @@ fn pointers(voice: &mut Voice) {
         call(Call::VcpuRead, [own::VCPU.word(), pointer, 0, 0, 0, 0])
     });
     voice.check("VcpuRead fills no memory but its own", wrong.as_deref());
+    let wrong = first_wrong(hostile_pointers(), Refused::BadAddress, |pointer| {
+        call(Call::VcpuSave, [own::VCPU.word(), pointer, 0, 0, 0, 0])
+    });
+    voice.check("VcpuSave fills no memory but its own", wrong.as_deref());
     let wrong = first_wrong(hostile_pointers(), Refused::NotPermitted, |pointer| {
         call(Call::VcpuFields, [own::VCPU.word(), pointer, 1, 0, 0, 0])
     });
@@ -245,6 +251,12 @@ fn order_of_calls(voice: &mut Voice) {
     let run = call(Call::VcpuRun, [vcpu, 0, 0, 0, 0, 0]);
     let early = (run != Err(Refused::WrongState)).then(|| format!("{run:x?}"));
     voice.check("a vCPU without a state does not run", early.as_deref());
+    let mut area = Box::<ExtendedState>::default();
+    let saved = calls::vcpu_save(own::VCPU, &mut area);
+    let restored = calls::vcpu_restore(own::VCPU, &area);
+    let both = [saved.map(|_| ()), restored];
+    let early = (both != [Err(Refused::WrongState); 2]).then(|| format!("{both:?}"));
+    voice.check("nor has it registers to save", early.as_deref());
     let reset = call(Call::VcpuReset, [vcpu, 0, 0, 0, 0, 0]);
     let permit = call(Call::VcpuPermit, [vcpu, u64::MAX, u64::MAX, 0, 0, 0]);
     let late = (permit != Err(Refused::WrongState)).then(|| format!("{reset:x?}, {permit:x?}"));

@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod calls_refused;
 mod endings;
+mod extended;
 mod instructions;
 mod random;
 mod voice;

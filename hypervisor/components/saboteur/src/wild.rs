@@ -10,6 +10,7 @@ use skerry_pages::ConsolePage;
 use skerry_verdict::{GuestMemory, ReadExit};
 use skerry_words::{AccessRights, Gpa, GuestState, Segment, SegmentRegister, StateGroups};
 
+use crate::extended;
 use crate::random::Random;
 use crate::voice::Voice;
 
@@ -89,6 +90,11 @@ pub fn state(voice: &mut Voice) {
     voice.pass(&format!(
         "{words} states with one word of nonsense have been run or refused"
     ));
+    extended::try_all(voice, &mut state, |state| {
+        harmless(state);
+        let _ = calls::vcpu_reset(own::VCPU, state);
+        run_briefly(state);
+    });
     run_to_halt(voice, &mut state);
 }
 

@@ -17,8 +17,8 @@ use skerry_component::{GuestWindow, calls, clock, component, cpuid};
 use skerry_load::Firmware;
 use skerry_pages::{StartPage, VmPage};
 use skerry_verdict::{MonitorEnd, StopReason};
-use skerry_vmm::{CpuidRegisters, Vmm, permitted_cr0};
-use skerry_words::{GuestState, Tsc};
+use skerry_vmm::{CpuidRegisters, VectorState, Vmm, permitted_cr0};
+use skerry_words::{ExtendedState, GuestState, Tsc};
 use vmm::console::Console;
 use vmm::{Monitor, Ring0, Run, load, start};
 
@@ -43,6 +43,7 @@ fn run() -> ! {
     let mut vmm = Vmm::new(config, apic_page(0), others, clock::now());
     let mut window = GuestWindow::new(start::backed(start, pages::files));
     permit(vcpus, &vmm);
+    vmm.find_vectors_by(&Registers);
     match load_guest(start, &mut window, &mut ring0.state) {
         Ok(Firmware::None) => {}
         Ok(Firmware::Bios) => vmm.as_bios_leaves_it(clock::now()),
@@ -137,6 +138,21 @@ fn granted<T>(call: &str, result: Result<T, Refused>) -> T {
 #[inline(never)]
 fn refuse(call: &str, refused: Refused) -> ! {
     panic!("ring 0 has refused {call}: {refused}")
+}
+
+/// The vCPUs' registers that ring 0 keeps.
+struct Registers;
+
+impl VectorState for Registers {
+    fn fetch(&self, index: usize, into: &mut ExtendedState) -> u64 {
+        let saved = calls::vcpu_save(own::vcpu(index as u32), into);
+        granted("vcpu_save", saved)
+    }
+
+    fn put_back(&self, index: usize, from: &ExtendedState) {
+        let restored = calls::vcpu_restore(own::vcpu(index as u32), from);
+        granted("vcpu_restore", restored);
+    }
 }
 
 /// The monitor's way to ring 0.

@@ -28,6 +28,14 @@ pub enum Call {
     /// without an exit. Ring 0 leaves out what it has to guard itself. Gives 0. Only before
     /// the first [`Call::VcpuReset`].
     VcpuPermit = 7,
+    /// `(h: vcpu RUN, pointer)` copies the vCPU's extended state out, a
+    /// [`skerry_words::ExtendedState`] with every component that guests of this machine may have.
+    /// Gives the guest's XCR0, 0 where the CPU has no XSAVE. The vCPU must be the caller's own and
+    /// have been reset.
+    VcpuSave = 8,
+    /// `(h: vcpu RUN, pointer)` makes such a copy the vCPU's extended state. What a CPU would
+    /// refuse to load is refused. Gives 0. The vCPU must be the caller's own and have been reset.
+    VcpuRestore = 9,
 
     /// `(h: log WRITE, pointer, bytes <= 2048)` appends whole lines. Gives the bytes taken.
     LogWrite = 16,
@@ -129,6 +137,8 @@ impl Call {
             5 => Self::End,
             6 => Self::VcpuReset,
             7 => Self::VcpuPermit,
+            8 => Self::VcpuSave,
+            9 => Self::VcpuRestore,
             16 => Self::LogWrite,
             17 => Self::LogRead,
             18 => Self::PortRead,

@@ -2,7 +2,7 @@
 //!
 //! Owns what a CPU does between an instruction's bytes and a device: the guest's own
 //! address translation ([`translate`]), instruction fetch ([`fetch()`]), decoding, and the
-//! execution of memory-mapped accesses ([`mmio()`]) and of INS and OUTS ([`string_io()`]); and the
+//! execution of memory-mapped accesses ([`mmio()`], [`vector_mmio`]) and of INS and OUTS ([`string_io()`]); and the
 //! second look at instructions that some CPUs do not describe ([`measure()`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
@@ -49,6 +49,7 @@ mod stack;
 mod status_word;
 mod string;
 mod string_io;
+mod vector;
 
 pub use fetch::{Bytes, fetch};
 pub use glance::Glance;
@@ -56,6 +57,8 @@ pub use measure::{Measured, is_measurable, measure, plain_length};
 pub use mmio::{Emulator, mmio};
 pub use paging::translate;
 pub use string_io::string_io;
+pub use vector::registers::{VectorLayout, VectorRegisters};
+pub use vector::vector_mmio;
 
 /// What the crate's own tests need to compare the decoder with another; not for use.
 #[doc(hidden)]
@@ -70,6 +73,9 @@ pub mod decoder {
     pub use crate::multiply::Accumulation;
     pub use crate::register::Register;
     pub use crate::shift::{DoubleShift, Shift};
+    pub use crate::vector::decode::{
+        Alignment, Part, RegisterFile, VectorInstruction, VectorMove, decode_vector,
+    };
 }
 
 use skerry_verdict::Fault;
@@ -99,6 +105,9 @@ pub enum EmulateError {
     /// It is LMSW with this word: CR0 is the VMM's to change. The word is read, and the state
     /// tells the instruction's length.
     StatusWord(u16),
+    /// It is a move of an MMX or vector register, whose values are not at hand:
+    /// [`vector_mmio`] does it once they are, at this page. Nothing was changed.
+    Vector(Gpa),
     /// The emulator does not know the instruction.
     Unknown {
         /// Where it is: the guest's RIP.
@@ -122,6 +131,7 @@ impl core::fmt::Display for EmulateError {
                 write!(f, "fault with vector {:#x}", vector.0)
             }
             Self::StatusWord(word) => write!(f, "LMSW of {word:#x}"),
+            Self::Vector(_) => write!(f, "a move of a vector register"),
             Self::Unknown { rip, bytes } => {
                 write!(f, "instruction not emulated at {rip:#x}: {bytes}")
             }

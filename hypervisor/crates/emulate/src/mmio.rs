@@ -11,6 +11,7 @@ use crate::fetch::{Bytes, fetch_from, joined, words_again};
 use crate::glance::Glance;
 use crate::instruction::{Instruction, Operation};
 use crate::place::{Place, Translations};
+use crate::vector::decode::decode_vector;
 use crate::{EmulateError, MmioTarget, mode, plain, segment};
 use skerry_verdict::{Fault, GuestMemory, Registers};
 use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Segment, StateGroups, Width};
@@ -39,7 +40,8 @@ pub(crate) enum Outcome {
 /// # Errors
 /// [`EmulateError::Fault`] for the guest: nothing was changed, but that elements of a
 /// string done before stay done. [`EmulateError::StatusWord`] for LMSW, which the VMM
-/// completes. [`EmulateError::Unknown`] for an instruction not known here.
+/// completes. [`EmulateError::Vector`] for a move of a vector register: see
+/// [`crate::vector_mmio`]. [`EmulateError::Unknown`] for an instruction not known here.
 pub fn mmio(
     state: &mut GuestState,
     memory: &mut impl GuestMemory,
@@ -93,13 +95,14 @@ fn generally(
     access: MemoryAccess,
     target: &mut impl MmioTarget,
 ) -> Result<(), EmulateError> {
-    let instruction = decoded(state, memory, bytes)?;
+    let page = access.gpa.page_start();
+    let instruction = decoded(state, memory, bytes, page)?;
     if needs_segments(&instruction) && !state.valid.contains(StateGroups::SEGMENTS) {
         return Err(unknown(state, bytes));
     }
     let outcome = Machine {
         translations: Translations::of_exit(&access),
-        device_page: access.gpa.page_start(),
+        device_page: page,
         state,
         memory,
         target,
@@ -111,11 +114,7 @@ fn generally(
             state.instruction_bytes = u32::from(instruction.length);
             return Err(EmulateError::StatusWord(word));
         }
-        Outcome::Finished => {
-            state.instruction_bytes = u32::from(instruction.length);
-            state.advance();
-            wrap_rip(state);
-        }
+        Outcome::Finished => finish(state, instruction.length),
         Outcome::Branched => {
             let target = state.rip;
             state.instruction_bytes = 0;
@@ -124,6 +123,14 @@ fn generally(
         }
     }
     Ok(())
+}
+
+/// Goes on behind an instruction of this length.
+#[inline]
+pub(crate) fn finish(state: &mut GuestState, length: u8) {
+    state.instruction_bytes = u32::from(length);
+    state.advance();
+    wrap_rip(state);
 }
 
 /// Whether it stores a selector: in 64-bit code nothing else needs those, so they may not
@@ -137,11 +144,12 @@ fn decoded(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     bytes: Bytes,
+    page: Gpa,
 ) -> Result<Instruction, EmulateError> {
     match decode(&bytes, mode::code_width(state)) {
         Ok(instruction) => Ok(instruction),
-        Err(DecodeError::Unknown) => Err(unknown(state, bytes)),
-        Err(DecodeError::Truncated) => decode_across_pages(state, memory, bytes),
+        Err(DecodeError::Unknown) => Err(vector_or_unknown(state, bytes, page)),
+        Err(DecodeError::Truncated) => decode_across_pages(state, memory, bytes, page),
     }
 }
 
@@ -150,14 +158,25 @@ fn decode_across_pages(
     state: &GuestState,
     memory: &mut impl GuestMemory,
     first: Bytes,
+    page: Gpa,
 ) -> Result<Instruction, EmulateError> {
     let rest = fetch_from(state, memory, first.as_slice().len() as u64)?;
     let whole = joined(first, rest);
-    decode(&whole, mode::code_width(state)).map_err(|_| unknown(state, whole))
+    decode(&whole, mode::code_width(state)).map_err(|_| vector_or_unknown(state, whole, page))
+}
+
+/// What the bytes are, if no instruction of the general kind. Where they end, more of them may
+/// make a vector move.
+#[cold]
+fn vector_or_unknown(state: &GuestState, bytes: Bytes, page: Gpa) -> EmulateError {
+    match decode_vector(&bytes, mode::code_width(state)) {
+        Ok(_) | Err(DecodeError::Truncated) => EmulateError::Vector(page),
+        Err(DecodeError::Unknown) => unknown(state, bytes),
+    }
 }
 
 #[cold]
-fn unknown(state: &GuestState, bytes: Bytes) -> EmulateError {
+pub(crate) fn unknown(state: &GuestState, bytes: Bytes) -> EmulateError {
     EmulateError::Unknown {
         rip: state.rip,
         bytes,

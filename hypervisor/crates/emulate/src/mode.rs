@@ -5,12 +5,16 @@
 use skerry_words::{AccessRights, GuestState, Segment, Width};
 
 pub(crate) const CR0_PE: u64 = 1 << 0;
+pub(crate) const CR0_EM: u64 = 1 << 2;
+pub(crate) const CR0_TS: u64 = 1 << 3;
 pub(crate) const CR0_WP: u64 = 1 << 16;
 pub(crate) const CR0_PG: u64 = 1 << 31;
 pub(crate) const CR4_PSE: u64 = 1 << 4;
 pub(crate) const CR4_PAE: u64 = 1 << 5;
+pub(crate) const CR4_OSFXSR: u64 = 1 << 9;
 pub(crate) const CR4_UMIP: u64 = 1 << 11;
 pub(crate) const CR4_LA57: u64 = 1 << 12;
+pub(crate) const CR4_OSXSAVE: u64 = 1 << 18;
 pub(crate) const CR4_SMEP: u64 = 1 << 20;
 pub(crate) const CR4_SMAP: u64 = 1 << 21;
 pub(crate) const EFER_LMA: u64 = 1 << 10;

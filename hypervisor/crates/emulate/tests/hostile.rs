@@ -5,10 +5,12 @@ mod common;
 
 use common::{RAM_BYTES, Ram, Recorder, exit};
 use proptest::prelude::*;
-use skerry_emulate::{EmulateError, fetch, mmio, string_io, translate};
+use skerry_emulate::{
+    EmulateError, VectorLayout, VectorRegisters, fetch, mmio, string_io, translate, vector_mmio,
+};
 use skerry_words::{
-    Access, AccessRights, Direction, Gpa, GuestState, Gva, MemoryAccess, Port, PortAccess, Segment,
-    SegmentRegister, StateGroups, StringIo, Width,
+    Access, AccessRights, Direction, ExtendedState, Gpa, GuestState, Gva, MemoryAccess, Port,
+    PortAccess, Segment, SegmentRegister, StateGroups, StringIo, Width,
 };
 
 /// Random bits, and often values near the edges that matter.
@@ -77,6 +79,19 @@ fn pattern() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![likely, any::<u8>()], 1..40)
 }
 
+/// Bytes that are likely to begin a vector move.
+fn vector_opcode() -> impl Strategy<Value = Vec<u8>> {
+    let starts: [&[u8]; 6] = [
+        &[0x0f, 0x10],
+        &[0x66, 0x0f, 0x7e],
+        &[0xf3, 0x0f, 0x6f],
+        &[0x0f, 0x6f],
+        &[0xc5, 0xfe, 0x7f],
+        &[0xc4, 0xe2, 0x7d, 0x2a],
+    ];
+    prop::sample::select(starts.map(<[u8]>::to_vec).to_vec())
+}
+
 /// RAM with `pattern` everywhere: code, tables and data alike.
 fn filled(pattern: &[u8]) -> Ram {
     let mut ram = Ram::new();
@@ -114,6 +129,39 @@ proptest! {
         if let (Err(EmulateError::Fault(_)), false) = (result, moved) {
             prop_assert_eq!(state.rip, before.rip);
             prop_assert!(device.seen.iter().all(|seen| matches!(seen, common::Seen::Read(..))));
+        }
+    }
+
+    #[test]
+    fn any_vector_move_is_answered(
+        before in state(), pattern in pattern(), opcode in vector_opcode(), gpa in word(),
+        area in prop::collection::vec(any::<u8>(), 1..600), layout in any::<(u32, u32)>(),
+        xcr0 in prop_oneof![Just(0u64), Just(7), any::<u64>()], near in any::<bool>(),
+    ) {
+        let mut state = before.clone();
+        if near {
+            // So that most get as far as the operand.
+            (state.cr0, state.cr4) = (state.cr0 & 0x7fff_fff3, state.cr4 | 1 << 9 | 1 << 18);
+            state.rip = 0;
+            let code = state.segment(Segment::Cs).rights;
+            state.segments[Segment::Cs as usize] = SegmentRegister::new(8, 0, u32::MAX, code);
+        }
+        let before = state.clone();
+        let mut ram = filled(&[&opcode[..], &pattern].concat());
+        let mut registers = ExtendedState::default();
+        registers.set_bytes(0, &area.repeat(4096 / area.len() + 1));
+        let layout = VectorLayout { ymm: layout.0 % 5000, zmm: layout.1 };
+        let mut registers = VectorRegisters::new(&mut registers, xcr0, layout);
+        let mut device = Recorder::default();
+        let page = Gpa(gpa).page_start();
+        let result = vector_mmio(&mut state, &mut ram, page, &mut device, &mut registers);
+        // Four words, of which one may be in two pages.
+        prop_assert!(device.seen.len() <= 4 + 3);
+        prop_assert!(state.gpr == before.gpr);
+        if result.is_err() {
+            prop_assert!(!matches!(result, Err(EmulateError::Vector(_))));
+            prop_assert!(same(&state, &before) && device.seen.is_empty());
+            prop_assert!(!registers.is_changed());
         }
     }
 

@@ -123,19 +123,19 @@ fn an_instruction_that_does_not_touch_the_page_of_the_exit_is_executed_again() {
 
 #[test]
 fn an_unknown_instruction_is_named_with_its_bytes() {
-    let (mut state, mut ram) = guest(&[0x0f, 0x11, 0x03]); // movups [rbx], xmm0
+    let (mut state, mut ram) = guest(&[0x0f, 0x51, 0x03]); // sqrtps xmm0, [rbx]
     let (result, seen) = run(&mut state, &mut ram, DEVICE, 0);
     let Err(EmulateError::Unknown { rip, bytes }) = result else {
         panic!("{result:?}");
     };
     assert_eq!((rip, seen), (CODE, vec![]));
-    assert_eq!(&bytes.as_slice()[..3], [0x0f, 0x11, 0x03]);
+    assert_eq!(&bytes.as_slice()[..3], [0x0f, 0x51, 0x03]);
     let text = EmulateError::Unknown {
         rip,
-        bytes: Bytes::new(&[0x0f, 0x11]),
+        bytes: Bytes::new(&[0x0f, 0x51]),
     }
     .to_string();
-    assert_eq!(text, "instruction not emulated at 0x10000: 0f 11");
+    assert_eq!(text, "instruction not emulated at 0x10000: 0f 51");
 }
 
 #[test]

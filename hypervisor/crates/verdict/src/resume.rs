@@ -17,6 +17,10 @@ pub enum Fault {
     Debug,
     /// `#DE`, vector 0: a division without a quotient, or with one too long.
     DivideError,
+    /// `#NM`, vector 7: the operating system has not yet given the task its FPU.
+    DeviceNotAvailable,
+    /// `#MF`, vector 16: an x87 instruction before has failed.
+    FloatingPoint,
 }
 
 impl Fault {
@@ -30,6 +34,8 @@ impl Fault {
             Self::Stack(code) => (Vector(12), Some(code)),
             Self::Debug => (Vector(1), None),
             Self::DivideError => (Vector(0), None),
+            Self::DeviceNotAvailable => (Vector(7), None),
+            Self::FloatingPoint => (Vector(16), None),
         }
     }
 }

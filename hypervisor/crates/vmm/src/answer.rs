@@ -251,6 +251,11 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 let answer = self.answer_control(access, state, memory);
                 self.instruction_answered(answer, state)
             }
+            EmulateError::Vector(page) => match self.move_vector(page, state, memory) {
+                Ok(resume) => resume,
+                Err(EmulateError::Fault(fault)) => inject(fault, state),
+                Err(_) => Resume::Stop(StopReason::Emulation(state.rip)),
+            },
             EmulateError::Unknown { .. } => Resume::Stop(StopReason::Emulation(state.rip)),
         }
     }
@@ -441,7 +446,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// After an access to the platform, which may have moved a timer or raised a line. While a
     /// window is asked for, what waits is looked at when it opens.
     #[inline(always)]
-    fn after_platform(&mut self, state: &GuestState) {
+    pub(crate) fn after_platform(&mut self, state: &GuestState) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
         let asked = state.interrupt_window != 0;
         let interrupts = self.platform.interrupt_pending() && !asked;

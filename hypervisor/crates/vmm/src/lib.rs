@@ -33,6 +33,7 @@ mod interrupts;
 mod io;
 mod msr;
 mod smp;
+mod vector;
 mod vmm;
 mod xstate;
 
@@ -40,4 +41,5 @@ pub use control::{permitted_cr0, permitted_cr4};
 pub use cpuid::{CpuidRegisters, CpuidTable, GuestAbilities, View};
 pub use hypercall::{HYPERCALL_VERSION, SIGNATURE};
 pub use smp::Switched;
+pub use vector::VectorState;
 pub use vmm::{Refusals, Vmm, VmmConfig};

@@ -14,6 +14,7 @@ use crate::control::permitted_cr4;
 use crate::cpu::Cpu;
 use crate::cpuid::CpuidTable;
 use crate::smp::Cpus;
+use crate::vector::VectorState;
 
 /// What a VM's monitor is made from.
 #[derive(Clone, Debug)]
@@ -62,6 +63,7 @@ pub struct Vmm<P> {
     pub(crate) glance: Glance,
     pub(crate) refusals: Refusals,
     pub(crate) answered: u64,
+    pub(crate) vectors: Option<&'static dyn VectorState>,
 }
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
@@ -89,7 +91,14 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             refusals: Refusals::default(),
             answered: 0,
             interrupts: 0,
+            vectors: None,
         }
+    }
+
+    /// Says who has the vCPUs' vector registers. Without one an instruction that moves them to or
+    /// from a device is not known.
+    pub fn find_vectors_by(&mut self, vectors: &'static dyn VectorState) {
+        self.vectors = Some(vectors);
     }
 
     /// Programs the platform as a BIOS does before it starts a boot loader: the 8259 pair at

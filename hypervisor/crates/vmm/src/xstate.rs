@@ -4,6 +4,7 @@
 //! `[SDM 1, "Managing State Using the XSAVE Feature Set", ed. 085]`.
 
 use crate::cpuid::CpuidRegisters;
+use skerry_emulate::VectorLayout;
 
 const X87: u64 = 1 << 0;
 const SSE: u64 = 1 << 1;
@@ -66,6 +67,19 @@ impl Layout {
         let avx_has_sse = value & AVX == 0 || value & SSE != 0;
         let avx512_is_whole = value & AVX512 == 0 || (value & AVX512 == AVX512 && value & AVX != 0);
         known && avx_has_sse && avx512_is_whole
+    }
+
+    /// Where the upper parts of vector registers are.
+    pub(crate) fn vectors(&self) -> VectorLayout {
+        let offset = |number: usize| {
+            self.size_offset
+                .get(number)
+                .map_or(0, |(_, offset)| *offset)
+        };
+        VectorLayout {
+            ymm: offset(2),
+            zmm: offset(6),
+        }
     }
 
     fn bytes(&self, features: u64) -> u32 {

@@ -22,6 +22,7 @@ mod apic_page;
 mod event;
 mod exit;
 mod exit_words;
+mod extended;
 mod state;
 
 pub use address::{Gpa, GuestFrame, Gva, HostFrame, Hpa, MsrIndex, PAGE_BYTES, Port, Tsc, Vector};
@@ -32,6 +33,7 @@ pub use exit::{
     StringIo, TaskSwitch, Undefined, VmExit, Width,
 };
 pub use exit_words::ExitWords;
+pub use extended::ExtendedState;
 
 /// The bits of [`ExitWords`], for who reads them.
 pub mod exit_bits {

@@ -52,7 +52,7 @@ pub struct Vcpu {
     /// The page it shares with its VMM.
     pub state: StatePage,
     vmcb: Vmcb,
-    context: Context,
+    pub(super) context: Context,
     registers: OwnedFrame,
     host: Hpa,
     features: Features,

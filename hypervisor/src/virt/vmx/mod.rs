@@ -37,7 +37,7 @@ pub struct Vcpu {
     registers: OwnedFrame,
     apic: Option<Apic>,
     control: ControlRegisters,
-    context: Context,
+    pub(super) context: Context,
     launched: u64,
     primary: u32,
     windows: u64,

@@ -3,7 +3,7 @@
 use super::{both, call, plain};
 use crate::pages::StatePage;
 use skerry_abi::{Call, Handle, Refused, RunEnd};
-use skerry_words::Tsc;
+use skerry_words::{ExtendedState, Tsc};
 
 /// How a run of the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +56,26 @@ pub fn vcpu_reset(vcpu: Handle, state: &mut StatePage) -> Result<(), Refused> {
 /// As [`Call::VcpuPermit`] says.
 pub fn vcpu_permit(vcpu: Handle, cr0: u64, cr4: u64) -> Result<(), Refused> {
     plain(Call::VcpuPermit, [vcpu.word(), cr0, cr4]).map(drop)
+}
+
+/// Fills in the vCPU's extended state. Gives its XCR0, or 0.
+///
+/// # Errors
+/// As [`Call::VcpuSave`] says.
+pub fn vcpu_save(vcpu: Handle, into: &mut ExtendedState) -> Result<u64, Refused> {
+    let arguments = [vcpu.word(), &raw mut *into as u64];
+    // SAFETY: ring 0 fills the area, which is bytes.
+    unsafe { call(Call::VcpuSave, arguments) }.map(|(xcr0, _)| xcr0)
+}
+
+/// Makes this the vCPU's extended state.
+///
+/// # Errors
+/// As [`Call::VcpuRestore`] says; nothing was changed.
+pub fn vcpu_restore(vcpu: Handle, from: &ExtendedState) -> Result<(), Refused> {
+    let arguments = [vcpu.word(), &raw const *from as u64];
+    // SAFETY: ring 0 reads the area.
+    unsafe { call(Call::VcpuRestore, arguments) }.map(drop)
 }
 
 /// Sleeps until a notification bit is set or the deadline has passed ([`Tsc::NEVER`]: it does

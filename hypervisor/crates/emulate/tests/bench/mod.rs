@@ -1,4 +1,5 @@
 //! One instruction on the real CPU, with registers, flags and bytes around it.
+#![allow(dead_code)] // each test uses a part
 
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -15,7 +16,7 @@ pub(crate) struct Machine {
     pub(crate) data: Vec<u8>,
 }
 
-/// A page of code, one of registers and some of data, all below 2 GiB so that absolute
+/// A page of code, one of registers, three of extended state and some of data, all below 2 GiB so that absolute
 /// addressing reaches them without a register.
 pub(crate) struct Bench {
     code: *mut u8,
@@ -40,7 +41,7 @@ pub(crate) fn bench() -> MutexGuard<'static, Bench> {
     let make = || {
         Mutex::new(Bench {
             code: map_low(1),
-            context: map_low(1).cast(),
+            context: map_low(1 + AREAS).cast(),
             data: map_low(DATA_PAGES),
         })
     };
@@ -56,6 +57,14 @@ const FLAGS_IN: usize = 16;
 const OUT: usize = 17;
 const FLAGS_OUT: usize = 33;
 const HOST_STACK: usize = 34;
+
+/// The areas of extended state, behind the context: before, after, and the host's.
+const AREAS: usize = 3;
+const BEFORE: usize = 1;
+const AFTER: usize = 2;
+const HOSTS: usize = 3;
+/// x87, SSE, AVX and AVX-512.
+pub(crate) const COMPONENTS: u64 = 0xe7;
 
 impl Bench {
     fn slot(&self, index: usize) -> [u8; 4] {
@@ -136,5 +145,45 @@ impl Bench {
             flags: context[FLAGS_OUT] & STATUS_AND_DIRECTION,
             data,
         }
+    }
+
+    /// XSAVE64 (4) or XRSTOR64 (5) of an area.
+    fn switch(&self, digit: u8, area: usize) -> Vec<u8> {
+        let at = (self.context as usize + area * PAGE) as u32;
+        let mut code = vec![0x48, 0x0f, 0xae, digit << 3 | 4, 0x25];
+        code.extend(at.to_le_bytes());
+        code
+    }
+
+    #[allow(clippy::mut_from_ref)] // each reference ends before the next
+    fn area(&self, number: usize) -> &mut [u8; PAGE] {
+        let pages = self.context.cast::<[u8; PAGE]>();
+        // SAFETY: the areas follow the context in its mapping.
+        let page = unsafe { pages.add(number) };
+        // SAFETY: the page is this bench's own and nobody else refers to it.
+        unsafe { &mut *page }
+    }
+
+    /// The same, with extended state around it. RAX and RDX are not the instruction's.
+    pub(crate) fn execute_extended(
+        &self,
+        instruction: &[u8],
+        before: &Machine,
+        state: &[u8; PAGE],
+    ) -> (Machine, [u8; PAGE]) {
+        self.area(BEFORE).copy_from_slice(state);
+        self.area(AFTER).fill(0);
+        self.area(HOSTS).fill(0);
+        let code = [
+            self.switch(4, HOSTS),
+            self.switch(5, BEFORE),
+            instruction.to_vec(),
+            self.switch(4, AFTER),
+            self.switch(5, HOSTS),
+        ];
+        let mut before = before.clone();
+        (before.gpr[0], before.gpr[2]) = (COMPONENTS, 0);
+        let after = self.execute(&code.concat(), &before);
+        (after, *self.area(AFTER))
     }
 }

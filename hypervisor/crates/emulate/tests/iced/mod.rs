@@ -1,4 +1,5 @@
 //! What iced-x86 says of an instruction, in the decoder's words.
+#![allow(dead_code)] // each test uses a part
 
 use iced_x86::{ConditionCode, Mnemonic, OpKind, Register as R};
 use skerry_emulate::decoder::{
@@ -223,7 +224,7 @@ fn is_far(from: &iced_x86::Instruction) -> bool {
     from.is_call_far_indirect() || from.is_jmp_far_indirect()
 }
 
-fn memory_operand(from: &iced_x86::Instruction) -> Option<MemoryOperand> {
+pub(crate) fn memory_operand(from: &iced_x86::Instruction) -> Option<MemoryOperand> {
     (0..from.op_count()).find(|operand| from.op_kind(*operand) == OpKind::Memory)?;
     let (base, displacement) = match from.memory_base() {
         R::None => (Base::None, from.memory_displacement64()),
