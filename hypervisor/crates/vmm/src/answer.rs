@@ -114,10 +114,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             VmExit::Memory(access) => self.answer_access(*access, state, memory, now),
             VmExit::Wrmsr => self.answer_wrmsr(state, now),
             VmExit::Hlt => self.halt(state),
-            VmExit::InterruptWindow => {
-                self.attention = true;
-                Resume::Enter
-            }
+            VmExit::InterruptWindow => self.window_is_open(),
             VmExit::Rdmsr
             | VmExit::Cr(_)
             | VmExit::Dr
@@ -324,10 +321,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 self.apic_ended(vector, state, now);
                 Resume::Enter
             }
-            VmExit::NmiWindow => {
-                self.attention = true;
-                Resume::Enter
-            }
+            VmExit::NmiWindow => self.window_is_open(),
             VmExit::HostInterrupt(_) | VmExit::HostNmi | VmExit::Init => Resume::Enter,
             VmExit::TripleFault => Resume::Stop(StopReason::TripleFault),
             VmExit::EntryFailed(code) => Resume::Stop(StopReason::EntryFailed(code)),
@@ -337,6 +331,13 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             }
             VmExit::Unknown(reason) => Resume::Stop(StopReason::UnknownExit(reason)),
         }
+    }
+
+    /// What waits for it is delivered before the next entry.
+    #[inline(always)]
+    fn window_is_open(&mut self) -> Resume {
+        self.attention = true;
+        Resume::Enter
     }
 
     fn msr_answered(&mut self, answer: Result<(), Fault>, state: &mut GuestState) -> Resume {
