@@ -288,7 +288,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             }
             VmExit::Pause => {
                 state.advance();
-                Resume::Yield
+                self.spins()
             }
             // Guest memory is write-back and coherent: there is nothing to flush.
             VmExit::CacheFlush => {
@@ -330,6 +330,15 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 Resume::Stop(StopReason::UnknownExit(exit.kind() as u32))
             }
             VmExit::Unknown(reason) => Resume::Stop(StopReason::UnknownExit(reason)),
+        }
+    }
+
+    /// A vCPU waits in a loop: for another one, which then gets its turn, or for the time, and then
+    /// it goes on.
+    fn spins(&self) -> Resume {
+        match self.next_to_run() {
+            Some(next) if next != self.index() => Resume::Yield,
+            Some(_) | None => Resume::Enter,
         }
     }
 

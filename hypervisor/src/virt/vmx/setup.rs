@@ -88,8 +88,13 @@ const SECONDARY: SecondaryControls = SecondaryControls::ENABLE_EPT
 /// RDRAND and RDSEED are hidden in CPUID; where the CPU can refuse them too, it does.
 const SECONDARY_OPTIONAL: SecondaryControls = SecondaryControls::ENABLE_RDTSCP
     .union(SecondaryControls::ENABLE_INVPCID)
+    .union(SecondaryControls::PAUSE_LOOP_EXITING)
     .union(SecondaryControls::RDRAND_EXITING)
     .union(SecondaryControls::RDSEED_EXITING);
+/// Ticks between two PAUSEs of one loop, at most, and how long such a loop waits for another
+/// vCPU before that gets its turn.
+const PAUSE_GAP_TSC: u64 = 128;
+const PAUSE_WINDOW_TSC: u64 = 4096;
 const EXIT: ExitControls = ExitControls::HOST_ADDRESS_SPACE_SIZE
     .union(ExitControls::SAVE_DEBUG_CONTROLS)
     .union(ExitControls::ACKNOWLEDGE_INTERRUPT_ON_EXIT)
@@ -251,6 +256,14 @@ impl Vmx {
         // SAFETY: the control words are what the capability MSRs allow, the addresses are
         // frames of this backend that live as long as it.
         unsafe { write_all(&values) };
+        if controls.has(SecondaryControls::PAUSE_LOOP_EXITING) {
+            let limits = [
+                (field::PLE_GAP, PAUSE_GAP_TSC),
+                (field::PLE_WINDOW, PAUSE_WINDOW_TSC),
+            ];
+            // SAFETY: a CPU with that control has these fields; any value is right for them.
+            unsafe { write_all(&limits) };
+        }
     }
 }
 

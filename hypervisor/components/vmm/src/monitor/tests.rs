@@ -378,8 +378,17 @@ fn every_end_is_told_with_what_was_refused() {
 }
 
 #[test]
-fn a_pause_gives_the_slice_to_others() {
-    let mut monitor = monitor([Step::Exit(VmExit::Pause)]);
+fn a_yield_hypercall_gives_the_slice_to_others() {
+    const YIELD: u64 = 2;
+    let mut monitor = monitor([Step::Exit(VmExit::Hypercall)]);
+    monitor.ring0.state.set(Gpr::Rax, YIELD);
     let _ = monitor.run();
     assert_eq!(monitor.ring0.asked, [Asked::Yield]);
+}
+
+#[test]
+fn a_loop_of_pause_waits_for_the_time_where_there_is_no_other_vcpu() {
+    let mut monitor = monitor([Step::Exit(VmExit::Pause)]);
+    let _ = monitor.run();
+    assert_eq!(monitor.ring0.asked, []);
 }

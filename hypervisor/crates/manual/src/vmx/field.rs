@@ -133,6 +133,8 @@ fields! {
     0x401a ENTRY_INSTRUCTION_LENGTH "VM-entry instruction length in bytes."
     0x401c TPR_THRESHOLD "TPR threshold."
     0x401e SECONDARY_CONTROLS "Secondary processor-based VM-execution controls."
+    0x4020 PLE_GAP "Ticks between two PAUSEs of one loop, at most."
+    0x4022 PLE_WINDOW "Ticks that a loop of PAUSE may take."
     // 32-bit exit information
     0x4400 INSTRUCTION_ERROR "VM-instruction error."
     0x4402 EXIT_REASON "Exit reason."
@@ -231,6 +233,8 @@ mod tests {
             (APIC_ACCESS_ADDRESS, control::APIC_ACCESS_ADDR_FULL),
             (EOI_EXITS_0, control::EOI_EXIT0_FULL),
             (TPR_THRESHOLD, control::TPR_THRESHOLD),
+            (PLE_GAP, control::PLE_GAP),
+            (PLE_WINDOW, control::PLE_WINDOW),
             (GUEST_INTERRUPT_STATUS, guest::INTERRUPT_STATUS),
             (INSTRUCTION_ERROR, ro::VM_INSTRUCTION_ERROR),
             (EXIT_REASON, ro::EXIT_REASON),

@@ -69,6 +69,11 @@ const HZ: u64 = 2_000_000_000;
 
 impl Guest {
     fn new() -> Self {
+        Self::with_others(0)
+    }
+
+    /// With so many vCPUs besides the first.
+    fn with_others(others: usize) -> Self {
         let config = VmmConfig {
             cpuid: CpuidTable::new(&mut leaf, GuestAbilities::default(), HZ, 1),
             platform: PlatformConfig {
@@ -76,7 +81,7 @@ impl Guest {
                 rtc_unix_seconds: 946_684_800,
                 memory_bytes: 0x1_0000,
                 mmio_uart: Some(Gpa(0xfe03_0000)),
-                vcpus: 1,
+                vcpus: 1 + others as u32,
                 test_devices: skerry_devices::TestDevices::Absent,
             },
             delivery: skerry_devices::lapic::Delivery::Software,
@@ -84,8 +89,9 @@ impl Guest {
         let mut state = GuestState::at_reset();
         state.dirty = StateGroups::empty();
         let memory = Memory(alloc::vec![0; 0x1_0000]);
+        let pages = core::iter::repeat_with(Box::default);
         Self {
-            vmm: Vmm::new(config, Box::default(), core::iter::empty(), Tsc(0)),
+            vmm: Vmm::new(config, Box::default(), pages.take(others), Tsc(0)),
             state,
             memory,
             now: Tsc(0),

@@ -163,3 +163,25 @@ fn each_write_of_a_repeated_one_to_the_apic_counts() {
     let switched = guest.vmm.switch_to(0, &mut guest.state, guest.now);
     assert_eq!(switched, crate::Switched::Starts);
 }
+
+#[test]
+fn a_loop_of_pause_gives_its_turn_to_another_vcpu_that_has_something_to_do() {
+    const COMMAND: u32 = 0x830;
+    const TO_THE_SECOND: u64 = 1 << 32;
+    let mut guest = Guest::with_others(1);
+    guest.wrmsr(0x1b, 0xfee0_0d00);
+    assert_eq!(
+        guest.exit(VmExit::Pause),
+        Resume::Enter,
+        "it waits for INIT"
+    );
+    guest.wrmsr(COMMAND, TO_THE_SECOND | 0x4500);
+    assert_eq!(
+        guest.exit(VmExit::Pause),
+        Resume::Enter,
+        "and for its start"
+    );
+    guest.wrmsr(COMMAND, TO_THE_SECOND | 0x4608);
+    assert_eq!(guest.exit(VmExit::Pause), Resume::Yield);
+    assert_eq!(guest.vmm.next_to_run(), Some(1));
+}
