@@ -453,12 +453,13 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         self.config.cpuid.answer(state, view);
     }
 
-    /// After an access to the platform, which may have moved a timer or raised a line. While a
-    /// window is asked for, what waits is looked at when it opens.
+    /// After an access to the platform, which may have moved a timer or raised a line. While the
+    /// first vCPU, to which the 8259 pair is wired, has asked for a window, what waits is looked at
+    /// when it opens.
     #[inline(always)]
     pub(crate) fn after_platform(&mut self, state: &GuestState) {
         self.deadline = self.platform.next_deadline().min(self.apic_deadline);
-        let asked = state.interrupt_window != 0;
+        let asked = state.interrupt_window != 0 && self.cpus.index() == 0;
         let interrupts = self.platform.interrupt_pending() && !asked;
         self.attention |= self.platform.has_messages() | interrupts;
     }

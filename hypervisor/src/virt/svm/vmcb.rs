@@ -247,8 +247,8 @@ impl View {
         }
     }
 
-    /// What an exit needs that tells nothing else: enough to fetch the instruction, since not every CPU tells its
-    /// length.
+    /// What an exit needs that tells nothing else: enough to fetch the instruction, since not
+    /// every CPU tells its length.
     #[inline(always)]
     pub fn fill_to_fetch(self, state: &mut GuestState, blocks: Shadow) {
         self.fill_instruction(state, blocks);

@@ -185,3 +185,32 @@ fn a_loop_of_pause_gives_its_turn_to_another_vcpu_that_has_something_to_do() {
     assert_eq!(guest.exit(VmExit::Pause), Resume::Yield);
     assert_eq!(guest.vmm.next_to_run(), Some(1));
 }
+
+#[test]
+fn a_line_that_another_vcpu_raises_wakes_the_first_though_that_one_has_a_window_asked_for() {
+    const COMMAND: u32 = 0x830;
+    let mut guest = Guest::with_others(1);
+    guest.wrmsr(0x1b, 0xfee0_0d00);
+    guest.wrmsr(COMMAND, 1 << 32 | 0x4500);
+    guest.wrmsr(COMMAND, 1 << 32 | 0x4608);
+    arm_timer(&mut guest);
+    guest.interrupts(true);
+    assert_eq!(guest.exit(VmExit::Hlt), Resume::Halt);
+    let mut other = GuestState::at_reset();
+    assert_eq!(
+        guest.vmm.switch_to(1, &mut other, guest.now),
+        crate::Switched::Starts
+    );
+    guest.state = other;
+    guest.interrupts(false);
+    guest.wrmsr(0x1b, 0xfee0_0c00);
+    guest.wrmsr(0x80f, 0x1ff);
+    guest.wrmsr(0x83f, 0x41);
+    assert_eq!(guest.state.interrupt_window, 1);
+    assert_eq!(guest.vmm.next_to_run(), Some(1), "the first sleeps");
+    guest.now = Tsc(guest.now.0 + 20_000_000);
+    // A read of the timer's count lets it run up to now, which raises its line.
+    guest.exit(port_exit(0x40, Direction::In));
+    assert_eq!(guest.vmm.next_to_run(), Some(0));
+    assert_ne!(guest.state.deadline, Tsc::NEVER, "its turn comes");
+}
