@@ -41,10 +41,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// How far the CPU shall look after the current vCPU's page.
     fn assistance(&self) -> ApicMode {
-        match self.config.delivery {
-            Delivery::Hardware => self.cpus.current().apic_mode(),
-            Delivery::Software => ApicMode::SOFTWARE,
-        }
+        self.cpus.current().assistance(self.config.delivery)
     }
 
     /// Whether the CPU delivers from the current vCPU's APIC page.
@@ -54,8 +51,9 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
 
     /// WRMSR of what a system writes at each interrupt: one to itself, the end of one, the timer's
     /// deadline. All others are left to `msr`.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn write_often(&mut self, state: &mut GuestState, now: Tsc) -> Often {
+        let delivery = self.config.delivery;
         let cpu = self.cpus.current_mut();
         match msr::frequent(state, cpu) {
             Some(Frequent::SelfIpi(vector)) => cpu.apic.send_self(vector),
@@ -63,6 +61,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 let action = cpu.apic.end_of_interrupt();
                 if action != Action::None {
                     self.act(action, state, now);
+                    state.advance();
+                    return Often::Answered;
                 }
             }
             Some(Frequent::Deadline) => {
@@ -74,21 +74,16 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             }
             None => return Often::Left,
         }
-        self.look_at_requests(state);
+        self.attention |= cpu.has_news(delivery, state);
         state.advance();
         Often::Answered
     }
 
-    /// A request may have come or gone. Only a change wants attention: while a window is asked
-    /// for, what waits is looked at when it opens; and the CPU sees to what it knows of.
+    /// A request of the current vCPU's may have come or gone.
     #[inline(always)]
     pub(crate) fn look_at_requests(&mut self, state: &GuestState) {
-        let apic = &self.cpus.current().apic;
-        self.attention |= if self.is_assisted() {
-            apic.has_changed()
-        } else {
-            apic.pending() != (state.interrupt_window != 0)
-        };
+        let delivery = self.config.delivery;
+        self.attention |= self.cpus.current().has_news(delivery, state);
     }
 
     /// The guest has written a register, and the CPU has put the value into the page.
@@ -154,6 +149,26 @@ impl<P: DerefMut<Target = ApicPage>> MmioTarget for ApicBus<'_, P> {
 }
 
 impl<P: DerefMut<Target = ApicPage>> Cpu<P> {
+    /// How far the CPU shall look after the page, where this is who delivers.
+    #[inline(always)]
+    fn assistance(&self, delivery: Delivery) -> ApicMode {
+        match delivery {
+            Delivery::Hardware => self.apic_mode(),
+            Delivery::Software => ApicMode::SOFTWARE,
+        }
+    }
+
+    /// Whether what it requests wants attention. Only a change does: while a window is asked for,
+    /// what waits is looked at when it opens; and the CPU sees to what it knows of.
+    #[inline(always)]
+    fn has_news(&self, delivery: Delivery, state: &GuestState) -> bool {
+        if self.assistance(delivery) == ApicMode::SOFTWARE {
+            self.apic.pending() != (state.interrupt_window != 0)
+        } else {
+            self.apic.has_changed()
+        }
+    }
+
     /// Reads the APIC's page: a narrow access takes its part of the word, a wide one two words.
     pub(crate) fn apic_read(&mut self, offset: u16, width: Width, now: Tsc) -> u64 {
         let low = u64::from(self.apic.read(offset, now));
