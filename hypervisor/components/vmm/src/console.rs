@@ -32,6 +32,8 @@ pub struct Console {
     /// A typed byte that the UART had no room for.
     held: Option<u8>,
     offer_at: Tsc,
+    /// The earlier of the two times, which every exit is compared with.
+    attend_at: Tsc,
 }
 
 impl Console {
@@ -48,6 +50,7 @@ impl Console {
             held: None,
             // What was typed before the start.
             offer_at: Tsc(0),
+            attend_at: Tsc(0),
         }
     }
 
@@ -55,7 +58,17 @@ impl Console {
     #[inline(always)]
     #[must_use]
     pub fn attend_at(&self) -> Tsc {
-        self.announce_at.min(self.offer_at)
+        self.attend_at
+    }
+
+    fn announce_at(&mut self, at: Tsc) {
+        self.announce_at = at;
+        self.attend_at = self.announce_at.min(self.offer_at);
+    }
+
+    fn offer_at(&mut self, at: Tsc) {
+        self.offer_at = at;
+        self.attend_at = self.announce_at.min(self.offer_at);
     }
 
     /// Does what is due: announces an old part of a line, offers typed bytes again. Whether the
@@ -75,7 +88,7 @@ impl Console {
     /// Notification bits came: typed bytes are offered at the next look.
     pub fn notified(&mut self, bits: u64) {
         if bits & vmm_bits::CONSOLE != 0 {
-            self.offer_at = Tsc(0);
+            self.offer_at(Tsc(0));
         }
     }
 
@@ -89,7 +102,7 @@ impl Console {
             if *byte == b'\n' || self.unannounced_bytes >= LONG_BYTES {
                 self.announce(ring0);
             } else if self.unannounced_bytes == 1 {
-                self.announce_at = now.after(self.old_tsc);
+                self.announce_at(now.after(self.old_tsc));
             }
         }
     }
@@ -103,7 +116,7 @@ impl Console {
 
     fn announce(&mut self, ring0: &mut impl Ring0) {
         self.unannounced_bytes = 0;
-        self.announce_at = Tsc::NEVER;
+        self.announce_at(Tsc::NEVER);
         ring0.announce();
     }
 
@@ -119,11 +132,11 @@ impl Console {
     /// Types what waits on the guest's UART, as far as it has room.
     fn offer<P: DerefMut<Target = ApicPage>>(&mut self, vmm: &mut Vmm<P>, now: Tsc) -> bool {
         let mut given = false;
-        self.offer_at = Tsc::NEVER;
+        self.offer_at(Tsc::NEVER);
         while let Some(byte) = self.held.take().or_else(|| self.input.take()) {
             if vmm.input(&[byte]) == 0 {
                 self.held = Some(byte);
-                self.offer_at = now.after(RETRY_INPUT_TSC);
+                self.offer_at(now.after(RETRY_INPUT_TSC));
                 break;
             }
             given = true;

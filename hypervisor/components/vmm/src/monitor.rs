@@ -148,7 +148,7 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
         if resume != Resume::Enter {
             return self.leave(resume, now);
         }
-        if !self.vmm.console().is_empty() {
+        if may_print(exit) && !self.vmm.console().is_empty() {
             self.pass_output(now);
         }
         let attend_at = self.console.attend_at();
@@ -272,6 +272,12 @@ impl<R: Ring0, M: GuestMemory, P: DerefMut<Target = ApicPage>> Monitor<R, M, P> 
         page.absent_accesses
             .store(refusals.absent, Ordering::Relaxed);
     }
+}
+
+/// Whether the answer to an exit can be a byte on a console: those that come often and cannot.
+#[inline(always)]
+const fn may_print(exit: &VmExit) -> bool {
+    !matches!(exit, VmExit::Cpuid | VmExit::Rdmsr | VmExit::Wrmsr)
 }
 
 /// What to do next, if not to run the guest again.

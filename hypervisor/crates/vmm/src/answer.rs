@@ -112,7 +112,10 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             }
             VmExit::Hypercall => self.answer_hypercall(state, memory),
             VmExit::Memory(access) => self.answer_access(*access, state, memory, now),
-            VmExit::Wrmsr => self.answer_wrmsr(state, now),
+            VmExit::Wrmsr => match self.write_often(state, now) {
+                Often::Answered => return self.settle(state, now),
+                Often::Left => self.write_msr(state, now),
+            },
             VmExit::Hlt => self.halt(state),
             VmExit::InterruptWindow => self.window_is_open(),
             VmExit::Rdmsr
@@ -397,14 +400,6 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             return Resume::Enter;
         }
         Resume::Halt
-    }
-
-    #[inline(always)]
-    fn answer_wrmsr(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
-        match self.write_often(state, now) {
-            Often::Answered => Resume::Enter,
-            Often::Left => self.write_msr(state, now),
-        }
     }
 
     #[inline(never)]

@@ -128,25 +128,27 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             cpu.activity = Activity::Running;
         }
         match self.next(external) {
-            Next::Nothing => {}
+            Next::Nothing => return,
             Next::Nmi if takes_nmi(state) => {
                 self.cpus.current_mut().nmi = Nmi::None;
                 inject(state, EventKind::Nmi, Vector(2));
-                self.ask_for_interrupt_window(state);
             }
-            Next::Nmi => state.nmi_window = 1,
+            Next::Nmi => {
+                state.nmi_window = 1;
+                return;
+            }
             Next::Interrupt if state.takes_interrupts() => {
                 if let Some(vector) = self.acknowledge(external, now) {
                     self.interrupts = self.interrupts.wrapping_add(1);
                     inject(state, EventKind::Interrupt, vector);
                 }
-                self.ask_for_interrupt_window(state);
             }
-            Next::Interrupt => state.interrupt_window = 1,
+            Next::Interrupt => {
+                state.interrupt_window = 1;
+                return;
+            }
         }
-    }
-
-    fn ask_for_interrupt_window(&self, state: &mut GuestState) {
+        // Another may wait behind the one that is delivered.
         let external = self.external_for(self.cpus.index());
         state.interrupt_window = u32::from(matches!(self.next(external), Next::Interrupt));
     }

@@ -18,6 +18,7 @@ const MODE: u32 = 3 << 17;
 const ONE_SHOT: u32 = 0;
 const PERIODIC: u32 = 1 << 17;
 const TSC_DEADLINE: u32 = 2 << 17;
+const TSC_DEADLINE_MASKED: u32 = TSC_DEADLINE | MASKED;
 
 /// A periodic timer wakes nobody sooner than this after it expired: some times what it costs
 /// to interrupt a guest, so that a period of a few ticks leaves the guest time to do
@@ -180,11 +181,13 @@ impl Timer {
     /// Writes IA32_TSC_DEADLINE. Without effect in another mode.
     #[inline]
     pub(super) fn set_target(&mut self, target: u64, due: Tsc) {
-        if self.lvt & MODE != TSC_DEADLINE {
-            return;
-        }
-        self.target = target;
-        self.due = if target == 0 { Tsc::NEVER } else { due };
-        self.refresh_wake();
+        let due = if target == 0 { Tsc::NEVER } else { due };
+        let wake = match self.lvt & (MODE | MASKED) {
+            // Nearly always.
+            TSC_DEADLINE => due,
+            TSC_DEADLINE_MASKED => Tsc::NEVER,
+            _ => return,
+        };
+        (self.target, self.due, self.wake) = (target, due, wake);
     }
 }
