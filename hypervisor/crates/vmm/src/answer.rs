@@ -8,7 +8,8 @@ use skerry_devices::Platform;
 use skerry_emulate::EmulateError;
 use skerry_verdict::{Fault, GuestMemory, Registers, Resume, StopReason};
 use skerry_words::{
-    ApicPage, CrAccess, CrOperation, EventWord, GuestState, MemoryAccess, Tsc, Undefined, VmExit,
+    ApicPage, CrAccess, CrOperation, EventWord, GuestState, MemoryAccess, PortAccess, Tsc,
+    Undefined, VmExit,
 };
 
 use crate::apic::{ApicBus, Often};
@@ -101,15 +102,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                 }
                 Resume::Enter
             }
-            VmExit::Port(access) => {
-                let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
-                let resume = match bus.port(*access, state, memory) {
-                    Ok(()) => bus.end.unwrap_or(Resume::Enter),
-                    Err(fault) => inject(fault, state),
-                };
-                self.after_platform(state);
-                resume
-            }
+            VmExit::Port(access) => self.answer_port(*access, state, memory, now),
             VmExit::Hypercall => self.answer_hypercall(state, memory),
             VmExit::Memory(access) => self.answer_access(*access, state, memory, now),
             VmExit::Wrmsr => match self.write_often(state, now) {
@@ -167,6 +160,23 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             platform: &self.platform,
         };
         hypercall::answer(state, memory, &mut self.console, counts)
+    }
+
+    #[inline(always)]
+    fn answer_port(
+        &mut self,
+        access: PortAccess,
+        state: &mut GuestState,
+        memory: &mut impl GuestMemory,
+        now: Tsc,
+    ) -> Resume {
+        let mut bus = Bus::new(&mut self.platform, &mut self.console, now);
+        let resume = match bus.port(access, state, memory) {
+            Ok(()) => bus.end.unwrap_or(Resume::Enter),
+            Err(fault) => inject(fault, state),
+        };
+        self.after_platform(state);
+        resume
     }
 
     /// An access to memory that is no RAM.
