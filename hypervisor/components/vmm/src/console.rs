@@ -61,12 +61,12 @@ impl Console {
         self.attend_at
     }
 
-    fn announce_at(&mut self, at: Tsc) {
+    fn set_announce_at(&mut self, at: Tsc) {
         self.announce_at = at;
         self.attend_at = self.announce_at.min(self.offer_at);
     }
 
-    fn offer_at(&mut self, at: Tsc) {
+    fn set_offer_at(&mut self, at: Tsc) {
         self.offer_at = at;
         self.attend_at = self.announce_at.min(self.offer_at);
     }
@@ -88,7 +88,7 @@ impl Console {
     /// Notification bits came: typed bytes are offered at the next look.
     pub fn notified(&mut self, bits: u64) {
         if bits & vmm_bits::CONSOLE != 0 {
-            self.offer_at(Tsc(0));
+            self.set_offer_at(Tsc(0));
         }
     }
 
@@ -102,7 +102,7 @@ impl Console {
             if *byte == b'\n' || self.unannounced_bytes >= LONG_BYTES {
                 self.announce(ring0);
             } else if self.unannounced_bytes == 1 {
-                self.announce_at(now.after(self.old_tsc));
+                self.set_announce_at(now.after(self.old_tsc));
             }
         }
     }
@@ -116,7 +116,7 @@ impl Console {
 
     fn announce(&mut self, ring0: &mut impl Ring0) {
         self.unannounced_bytes = 0;
-        self.announce_at(Tsc::NEVER);
+        self.set_announce_at(Tsc::NEVER);
         ring0.announce();
     }
 
@@ -132,11 +132,11 @@ impl Console {
     /// Types what waits on the guest's UART, as far as it has room.
     fn offer<P: DerefMut<Target = ApicPage>>(&mut self, vmm: &mut Vmm<P>, now: Tsc) -> bool {
         let mut given = false;
-        self.offer_at(Tsc::NEVER);
+        self.set_offer_at(Tsc::NEVER);
         while let Some(byte) = self.held.take().or_else(|| self.input.take()) {
             if vmm.input(&[byte]) == 0 {
                 self.held = Some(byte);
-                self.offer_at(now.after(RETRY_INPUT_TSC));
+                self.set_offer_at(now.after(RETRY_INPUT_TSC));
                 break;
             }
             given = true;

@@ -8,44 +8,19 @@
 mod bench;
 mod common;
 
-use bench::{Bench, DATA_PAGES, Machine, PAGE, STATUS_AND_DIRECTION, bench};
+use bench::{Bench, DATA_PAGES, Device, Machine, PAGE, STATUS_AND_DIRECTION, bench};
 use common::{Ram, long_mode};
 use proptest::prelude::*;
 use skerry_emulate::decoder::{
     Accumulation, BitTest, Count, Instruction, Operation, Shift, Source, StackOperation, decode,
 };
-use skerry_emulate::{Bytes, EmulateError, MmioTarget, mmio};
+use skerry_emulate::{Bytes, EmulateError, mmio};
 use skerry_verdict::Fault;
 use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Width};
 
 /// Where the data pages are in the guest: apart, so that a page boundary matters.
 const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x9000_2000, 0xa000_1000];
 const CODE_GPA: u64 = 0x1_8000;
-
-/// The data pages as a device.
-struct Device(Vec<u8>);
-
-impl Device {
-    fn index(at: Gpa) -> usize {
-        let page = DATA_GPA.iter().position(|page| *page == at.page_start().0);
-        page.expect("an access outside of the data pages") * PAGE + at.page_offset() as usize
-    }
-}
-
-impl MmioTarget for Device {
-    fn read(&mut self, at: Gpa, width: Width) -> u64 {
-        let bytes = &self.0[Self::index(at)..][..width.bytes() as usize];
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte))
-    }
-
-    fn write(&mut self, at: Gpa, width: Width, value: u64) {
-        let bytes = &value.to_le_bytes()[..width.bytes() as usize];
-        self.0[Self::index(at)..][..bytes.len()].copy_from_slice(bytes);
-    }
-}
 
 /// Emulates `code` at the same addresses. Where the emulator leaves elements on other
 /// pages to the guest, the exit is repeated for the next page. `None` for a division without
@@ -60,7 +35,10 @@ fn emulate(bench: &Bench, code: &[u8], before: &Machine, exit: Access) -> Option
     }
     let mut state: GuestState = long_mode();
     (state.gpr, state.rip, state.rflags) = (before.gpr, at, before.flags | 2);
-    let mut device = Device(before.data.clone());
+    let mut device = Device {
+        at: DATA_GPA,
+        bytes: before.data.clone(),
+    };
     for turn in 0..200 {
         let page = turn % DATA_PAGES;
         let access = MemoryAccess {
@@ -80,7 +58,7 @@ fn emulate(bench: &Bench, code: &[u8], before: &Machine, exit: Access) -> Option
     let after = Machine {
         gpr: state.gpr,
         flags: state.rflags & STATUS_AND_DIRECTION,
-        data: device.0,
+        data: device.bytes,
     };
     Some((after, state.rip))
 }

@@ -8,11 +8,11 @@
 mod bench;
 mod common;
 
-use bench::{Bench, COMPONENTS, DATA_PAGES, Machine, PAGE, bench};
+use bench::{Bench, COMPONENTS, DATA_PAGES, Device, Machine, PAGE, bench};
 use common::{Ram, long_mode};
 use proptest::prelude::*;
 use skerry_emulate::decoder::{Alignment, VectorInstruction, VectorMove, decode_vector};
-use skerry_emulate::{Bytes, MmioTarget, VectorLayout, VectorRegisters, vector_mmio};
+use skerry_emulate::{Bytes, VectorLayout, VectorRegisters, vector_mmio};
 use skerry_words::{ExtendedState, Gpa, Width};
 
 /// Where the data pages are in the guest; the second is RAM.
@@ -20,29 +20,6 @@ const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x1_a000, 0xa000_1000];
 const CODE_GPA: u64 = 0x1_8000;
 const BASE: u8 = 3;
 const DISPLACEMENT: u64 = 0x20;
-
-/// The first and the last data page.
-struct Device(Vec<u8>);
-
-impl Device {
-    fn index(at: Gpa) -> usize {
-        let page = DATA_GPA.iter().position(|page| *page == at.page_start().0);
-        page.expect("an access outside of the data pages") * PAGE + at.page_offset() as usize
-    }
-}
-
-impl MmioTarget for Device {
-    fn read(&mut self, at: Gpa, width: Width) -> u64 {
-        let bytes = &self.0[Self::index(at)..][..width.bytes() as usize];
-        let fold = |value, byte: &u8| value << 8 | u64::from(*byte);
-        bytes.iter().rev().fold(0, fold)
-    }
-
-    fn write(&mut self, at: Gpa, width: Width, value: u64) {
-        let bytes = &value.to_le_bytes()[..width.bytes() as usize];
-        self.0[Self::index(at)..][..bytes.len()].copy_from_slice(bytes);
-    }
-}
 
 fn emulate(
     bench: &Bench,
@@ -62,7 +39,10 @@ fn emulate(
     let mut state = long_mode();
     state.cr4 |= 1 << 9 | 1 << 18;
     (state.gpr, state.rip, state.rflags) = (before.gpr, at, before.flags | 2);
-    let mut device = Device(before.data.clone());
+    let mut device = Device {
+        at: DATA_GPA,
+        bytes: before.data.clone(),
+    };
     // Exits are for a page with a part of the operand that is no RAM.
     let first = before.gpr[usize::from(BASE)] + DISPLACEMENT - bench.data as u64;
     let page = if first < PAGE as u64 { 0 } else { 2 };
@@ -70,7 +50,7 @@ fn emulate(
     let mut registers = VectorRegisters::new(area, COMPONENTS, layout());
     vector_mmio(&mut state, &mut ram, page, &mut device, &mut registers).unwrap();
     assert_eq!(state.rip, at + u64::from(instruction.length));
-    let mut data = device.0;
+    let mut data = device.bytes;
     data[PAGE..2 * PAGE].copy_from_slice(&ram.bytes[DATA_GPA[1] as usize..][..PAGE]);
     Machine {
         gpr: state.gpr,

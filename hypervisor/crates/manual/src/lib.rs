@@ -44,3 +44,18 @@ pub const ANY_MEMORY_EXIT: VmExit = VmExit::Memory(MemoryAccess {
     gva: None,
     during_walk: false,
 });
+
+/// An exit that has been decoded in full, as one of the frequent ones if it is.
+#[cfg(test)]
+pub(crate) fn as_frequent(exit: VmExit) -> Option<Frequent> {
+    use ExitKind::{Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr};
+    const PLAIN: [ExitKind; 6] = [Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr];
+    if let VmExit::Port(access) = exit {
+        access.string.is_none().then_some(Frequent::Port(access))
+    } else if let VmExit::Memory(access) = exit {
+        Some(Frequent::Memory(access))
+    } else {
+        let kind = exit.kind();
+        PLAIN.contains(&kind).then_some(Frequent::Plain(kind))
+    }
+}

@@ -1,6 +1,8 @@
 //! One instruction on the real CPU, with registers, flags and bytes around it.
 #![allow(dead_code)] // each test uses a part
 
+use skerry_emulate::MmioTarget;
+use skerry_words::{Gpa, Width};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -16,8 +18,35 @@ pub(crate) struct Machine {
     pub(crate) data: Vec<u8>,
 }
 
-/// A page of code, one of registers, three of extended state and some of data, all below 2 GiB so that absolute
-/// addressing reaches them without a register.
+/// The data pages as a device, each at its address.
+pub(crate) struct Device {
+    pub(crate) at: [u64; DATA_PAGES],
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Device {
+    fn index(&self, at: Gpa) -> usize {
+        let page = self.at.iter().position(|page| *page == at.page_start().0);
+        page.expect("an access outside of the data pages") * PAGE + at.page_offset() as usize
+    }
+}
+
+impl MmioTarget for Device {
+    fn read(&mut self, at: Gpa, width: Width) -> u64 {
+        let bytes = &self.bytes[self.index(at)..][..width.bytes() as usize];
+        let fold = |value, byte: &u8| value << 8 | u64::from(*byte);
+        bytes.iter().rev().fold(0, fold)
+    }
+
+    fn write(&mut self, at: Gpa, width: Width, value: u64) {
+        let index = self.index(at);
+        let bytes = &value.to_le_bytes()[..width.bytes() as usize];
+        self.bytes[index..][..bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// A page of code, one of registers, three of extended state and some of data, all below 2 GiB so
+/// that absolute addressing reaches them without a register.
 pub(crate) struct Bench {
     code: *mut u8,
     context: *mut u64,

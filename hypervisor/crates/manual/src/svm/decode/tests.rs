@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 use super::super::field::Field;
 use super::*;
+use crate::as_frequent;
 
 /// Fields with values; reading any other one is a failure: the decode must be lazy.
 struct Fields(Vec<(Field, u64)>);
@@ -206,18 +207,5 @@ proptest! {
         let fields = Anything(seed);
         let exit = decode(code, Features::empty(), &fields);
         prop_assert_eq!(frequent(code, &fields), as_frequent(exit));
-    }
-}
-
-fn as_frequent(exit: VmExit) -> Option<Frequent> {
-    use ExitKind::{Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr};
-    const PLAIN: [ExitKind; 6] = [Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr];
-    if let VmExit::Port(access) = exit {
-        access.string.is_none().then_some(Frequent::Port(access))
-    } else if let VmExit::Memory(access) = exit {
-        Some(Frequent::Memory(access))
-    } else {
-        let kind = exit.kind();
-        PLAIN.contains(&kind).then_some(Frequent::Plain(kind))
     }
 }

@@ -10,6 +10,7 @@ use skerry_words::Event;
 
 use super::super::field::Field;
 use super::*;
+use crate::as_frequent;
 
 /// Fields with values; reading any other one is a failure: the decode must be lazy.
 struct Fields(Vec<(Field, u64)>);
@@ -283,18 +284,5 @@ proptest! {
         let exit = decode(reason, &fields);
         prop_assert_eq!(frequent(reason, &fields), as_frequent(exit));
         prop_assert_eq!(frequent(reason | ENTRY_FAILURE, &fields), None);
-    }
-}
-
-fn as_frequent(exit: VmExit) -> Option<Frequent> {
-    use ExitKind::{Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr};
-    const PLAIN: [ExitKind; 6] = [Cpuid, Hlt, Hypercall, InterruptWindow, Rdmsr, Wrmsr];
-    if let VmExit::Port(access) = exit {
-        access.string.is_none().then_some(Frequent::Port(access))
-    } else if let VmExit::Memory(access) = exit {
-        Some(Frequent::Memory(access))
-    } else {
-        let kind = exit.kind();
-        PLAIN.contains(&kind).then_some(Frequent::Plain(kind))
     }
 }
