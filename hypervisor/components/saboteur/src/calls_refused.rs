@@ -79,10 +79,13 @@ fn first_handle(call: Call) -> Option<ObjectKind> {
     Some(match call {
         Call::Version | Call::Wait | Call::Yield | Call::End => return None,
         Call::HandleClose | Call::ObjectEnd => return None,
-        Call::VcpuRun | Call::VcpuReset | Call::VcpuPermit | Call::VcpuRead | Call::VcpuFields => {
-            ObjectKind::Vcpu
-        }
-        Call::VcpuSave | Call::VcpuRestore => ObjectKind::Vcpu,
+        Call::VcpuRun
+        | Call::VcpuReset
+        | Call::VcpuPermit
+        | Call::VcpuSave
+        | Call::VcpuRestore
+        | Call::VcpuRead
+        | Call::VcpuFields => ObjectKind::Vcpu,
         Call::Notify => ObjectKind::Notification,
         Call::LogWrite | Call::LogRead => ObjectKind::Log,
         Call::PortRead | Call::PortWrite | Call::PortWriteBytes => ObjectKind::Ports,

@@ -122,13 +122,13 @@ impl Hpet {
     pub(crate) fn read(&self, at: u16, width: Width, now: Tsc) -> Option<u64> {
         let shift = shift(at, width)?;
         let value = self.register(at & !7, now)? >> shift;
-        Some(value & mask(width))
+        Some(value & width.mask())
     }
 
     /// Writes a register or a half of one; `None` where there is none.
     pub(crate) fn write(&mut self, at: u16, width: Width, value: u64, now: Tsc) -> Option<Moves> {
         let shift = shift(at, width)?;
-        let mask = mask(width) << shift;
+        let mask = width.mask() << shift;
         let at = at & !7;
         let before = self.register(at, now)?;
         // What was due came before the write.
@@ -259,12 +259,5 @@ fn shift(at: u16, width: Width) -> Option<u32> {
         Width::Qword if at & 7 == 0 => Some(0),
         Width::Dword if at & 3 == 0 => Some(u32::from(at & 4) << 3),
         Width::Byte | Width::Word | Width::Dword | Width::Qword => None,
-    }
-}
-
-fn mask(width: Width) -> u64 {
-    match width {
-        Width::Qword => u64::MAX,
-        Width::Byte | Width::Word | Width::Dword => u64::from(u32::MAX),
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Owns what a CPU does between an instruction's bytes and a device: the guest's own
 //! address translation ([`translate`]), instruction fetch ([`fetch()`]), decoding, and the
-//! execution of memory-mapped accesses ([`mmio()`], [`vector_mmio`]) and of INS and OUTS ([`string_io()`]); and the
-//! second look at instructions that some CPUs do not describe ([`measure()`]).
+//! execution of memory-mapped accesses ([`mmio()`], [`vector_mmio`]) and of INS and OUTS
+//! ([`string_io()`]); and the second look at instructions that some CPUs do not describe
+//! ([`measure()`]).
 //!
 //! Does not own devices, nor guest RAM: those answer behind [`MmioTarget`],
 //! [`PortTarget`] and [`GuestMemory`](skerry_verdict::GuestMemory). Called by the VMM with a

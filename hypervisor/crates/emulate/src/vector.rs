@@ -198,7 +198,8 @@ fn source(instruction: &VectorMove, registers: &VectorRegisters<'_>) -> [u64; 4]
 }
 
 /// Loads a register. Without VEX what is above bit 127 is kept, with VEX it is cleared up to the
-/// longest vector there is `[SDM 2A, "Vector Length Transition and Programming Considerations", ed. 085]`.
+/// longest vector there is `[SDM 2A, "Vector Length Transition and Programming Considerations",
+/// ed. 085]`.
 fn load(instruction: &VectorMove, value: [u64; 4], registers: &mut VectorRegisters<'_>) {
     let to = instruction.register;
     let upper = match instruction.file {

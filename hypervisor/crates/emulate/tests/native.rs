@@ -9,7 +9,7 @@ mod bench;
 mod common;
 
 use bench::{Bench, DATA_PAGES, Device, Machine, PAGE, STATUS_AND_DIRECTION, bench};
-use common::{Ram, long_mode};
+use common::long_mode;
 use proptest::prelude::*;
 use skerry_emulate::decoder::{
     Accumulation, BitTest, Count, Instruction, Operation, Shift, Source, StackOperation, decode,
@@ -20,19 +20,13 @@ use skerry_words::{Access, Gpa, GuestState, Gva, MemoryAccess, Width};
 
 /// Where the data pages are in the guest: apart, so that a page boundary matters.
 const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x9000_2000, 0xa000_1000];
-const CODE_GPA: u64 = 0x1_8000;
 
 /// Emulates `code` at the same addresses. Where the emulator leaves elements on other
 /// pages to the guest, the exit is repeated for the next page. `None` for a division without
 /// a quotient.
 fn emulate(bench: &Bench, code: &[u8], before: &Machine, exit: Access) -> Option<(Machine, u64)> {
-    let mut ram = Ram::new();
+    let mut ram = bench.guest_memory(code, DATA_GPA);
     let at = bench.instruction_at();
-    ram.map(at & !0xfff, CODE_GPA, 0x23);
-    ram.put(CODE_GPA + (at & 0xfff), code);
-    for (page, gpa) in DATA_GPA.iter().enumerate() {
-        ram.map(bench.data as u64 + (page * PAGE) as u64, *gpa, 0x63);
-    }
     let mut state: GuestState = long_mode();
     (state.gpr, state.rip, state.rflags) = (before.gpr, at, before.flags | 2);
     let mut device = Device {

@@ -9,7 +9,7 @@ mod bench;
 mod common;
 
 use bench::{Bench, COMPONENTS, DATA_PAGES, Device, Machine, PAGE, bench};
-use common::{Ram, long_mode};
+use common::long_mode;
 use proptest::prelude::*;
 use skerry_emulate::decoder::{Alignment, VectorInstruction, VectorMove, decode_vector};
 use skerry_emulate::{Bytes, VectorLayout, VectorRegisters, vector_mmio};
@@ -17,7 +17,6 @@ use skerry_words::{ExtendedState, Gpa, Width};
 
 /// Where the data pages are in the guest; the second is RAM.
 const DATA_GPA: [u64; DATA_PAGES] = [0x8000_0000, 0x1_a000, 0xa000_1000];
-const CODE_GPA: u64 = 0x1_8000;
 const BASE: u8 = 3;
 const DISPLACEMENT: u64 = 0x20;
 
@@ -28,13 +27,8 @@ fn emulate(
     before: &Machine,
     area: &mut ExtendedState,
 ) -> Machine {
-    let mut ram = Ram::new();
+    let mut ram = bench.guest_memory(code, DATA_GPA);
     let at = bench.instruction_at();
-    ram.map(at & !0xfff, CODE_GPA, 0x23);
-    ram.put(CODE_GPA + (at & 0xfff), code);
-    for (page, gpa) in DATA_GPA.iter().enumerate() {
-        ram.map(bench.data as u64 + (page * PAGE) as u64, *gpa, 0x63);
-    }
     ram.put(DATA_GPA[1], &before.data[PAGE..2 * PAGE]);
     let mut state = long_mode();
     state.cr4 |= 1 << 9 | 1 << 18;

@@ -232,12 +232,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         );
         let answer = answer_memory(&mut bus, &mut self.emulator, access, state, memory);
         let last = bus.last;
-        if !self.apic_actions.is_empty() {
-            self.act_on_earlier(state, now);
-        }
-        if let Some(action) = last {
-            self.act(action, state, now);
-        }
+        self.act_on_writes(last, state, now);
         match answer {
             Ok(()) => Resume::Enter,
             Err(error) => self.emulation_failed(error, state, memory),

@@ -65,8 +65,8 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
                     return Often::Answered;
                 }
             }
-            Some(Frequent::Deadline) => {
-                msr::arm_as_written(state, cpu, now);
+            Some(Frequent::Deadline(value)) => {
+                msr::arm(cpu, value, now);
                 // It may now be too early, which costs an exit, but not too late.
                 let due = cpu.apic.deadline();
                 self.apic_deadline = self.apic_deadline.min(due);

@@ -24,7 +24,7 @@ enum Next {
 
 impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
     /// After an answer: what waits is delivered if the guest can take it, else a window is asked
-    /// for; the next deadline is told. No window is asked for while nothing needs attention.
+    /// for; the next deadline is told. While nothing needs attention, windows stay as they are.
     #[inline(always)]
     pub(crate) fn settle(&mut self, state: &mut GuestState, now: Tsc) -> Resume {
         if self.attention {
@@ -72,9 +72,20 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
         }
     }
 
-    /// Does what the writes of a repeated instruction but for the last asked for.
+    /// Does what the writes of one instruction to the local APIC's page asked for, the last of which
+    /// wants `last`.
+    #[inline(always)]
+    pub(crate) fn act_on_writes(&mut self, last: Option<Action>, state: &GuestState, now: Tsc) {
+        if !self.apic_actions.is_empty() {
+            self.act_on_earlier(state, now);
+        }
+        if let Some(action) = last {
+            self.act(action, state, now);
+        }
+    }
+
     #[cold]
-    pub(crate) fn act_on_earlier(&mut self, state: &GuestState, now: Tsc) {
+    fn act_on_earlier(&mut self, state: &GuestState, now: Tsc) {
         for action in core::mem::take(&mut self.apic_actions) {
             self.act(action, state, now);
         }

@@ -76,8 +76,8 @@ where
 /// A WRMSR that a system executes at each interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Frequent {
-    /// It arms or disarms the timer.
-    Deadline,
+    /// It arms the timer for this value, or disarms it.
+    Deadline(u64),
     /// It is the end of an interrupt, in x2APIC mode.
     EndOfInterrupt,
     /// It is an interrupt to itself, in x2APIC mode.
@@ -98,18 +98,9 @@ where
         X2APIC_END if value == 0 && cpu.apic.mode() == Mode::X2apic => {
             Some(Frequent::EndOfInterrupt)
         }
-        TSC_DEADLINE => Some(Frequent::Deadline),
+        TSC_DEADLINE => Some(Frequent::Deadline(value)),
         _ => None,
     }
-}
-
-/// Answers WRMSR of IA32_TSC_DEADLINE, but that RIP stays where it is.
-#[inline(always)]
-pub(crate) fn arm_as_written<P>(state: &GuestState, cpu: &mut Cpu<P>, now: Tsc)
-where
-    P: DerefMut<Target = ApicPage>,
-{
-    arm(cpu, value(state), now);
 }
 
 /// What WRMSR writes.
@@ -190,7 +181,7 @@ where
 
 /// Arms the timer for when the guest's counter reads `value`.
 #[inline]
-fn arm<P>(cpu: &mut Cpu<P>, value: u64, now: Tsc)
+pub(crate) fn arm<P>(cpu: &mut Cpu<P>, value: u64, now: Tsc)
 where
     P: DerefMut<Target = ApicPage>,
 {

@@ -64,10 +64,7 @@ impl<P: DerefMut<Target = ApicPage>> Vmm<P> {
             let mut bus = ApicBus::new(cpu, earlier, page, now);
             let answer = vector_mmio(state, memory, page, &mut bus, registers);
             let last = bus.last;
-            self.act_on_earlier(state, now);
-            if let Some(action) = last {
-                self.act(action, state, now);
-            }
+            self.act_on_writes(last, state, now);
             return answer.map(|()| Resume::Enter);
         }
         let mut bus = Bus::new(&mut self.platform, &mut self.console, now);

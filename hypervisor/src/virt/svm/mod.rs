@@ -335,7 +335,8 @@ impl Vcpu {
     fn take_plain(&mut self, kind: ExitKind) -> Exit {
         let vmcb = self.vmcb.view();
         let state = &mut *self.state;
-        vmcb.fill_to_fetch(state, self.nmi.blocks);
+        // Not every CPU tells the instruction's length.
+        vmcb.fill(state, StateGroups::FETCH, self.nmi.blocks);
         state.instruction_bytes = svm::plain_bytes(self.features, state.rip, &vmcb);
         state.exit = ExitWords::plain(kind);
         Exit::Told(kind)

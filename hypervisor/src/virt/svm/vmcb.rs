@@ -240,22 +240,15 @@ impl View {
     /// Reads the groups an exit needs into the page and says so in `valid`.
     #[inline(always)]
     pub fn fill(self, state: &mut GuestState, groups: StateGroups, blocks: Shadow) {
-        self.fill_instruction(state, blocks);
+        state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
+        state.rip = self.read(field::RIP);
+        state.rflags = self.read(field::RFLAGS);
+        let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
+        state.shadow = Shadow::from_bits_retain(shadowed as u32 | blocks.bits());
         state.valid = groups;
         if groups != StateGroups::INSTRUCTION {
             self.fill_more(state, groups);
         }
-    }
-
-    /// What an exit needs that tells nothing else: enough to fetch the instruction, since not
-    /// every CPU tells its length.
-    #[inline(always)]
-    pub fn fill_to_fetch(self, state: &mut GuestState, blocks: Shadow) {
-        self.fill_instruction(state, blocks);
-        state.valid = StateGroups::FETCH;
-        state.cpl = self.read(field::CPL) as u32;
-        self.fill_control(state);
-        self.fill_code(state, StateGroups::FETCH);
     }
 
     /// The same for a memory access, whose groups are known when this is compiled.
@@ -266,28 +259,16 @@ impl View {
     }
 
     #[inline(always)]
-    fn fill_instruction(self, state: &mut GuestState, blocks: Shadow) {
-        state.gpr[Gpr::Rax as usize] = self.read(field::RAX);
-        state.rip = self.read(field::RIP);
-        state.rflags = self.read(field::RFLAGS);
-        let shadowed = self.read(field::INTERRUPT_STATE) & field::INTERRUPT_SHADOW;
-        state.shadow = Shadow::from_bits_retain(shadowed as u32 | blocks.bits());
-    }
-
-    #[inline(always)]
-    fn fill_control(self, state: &mut GuestState) {
-        state.cr0 = self.read(field::CR0);
-        state.cr3 = self.read(field::CR3);
-        state.cr4 = self.read(field::CR4);
-        state.efer = self.read(field::EFER) & !efer::SVME;
-    }
-
-    #[inline(always)]
     fn fill_more(self, state: &mut GuestState, groups: StateGroups) {
         state.cpl = self.read(field::CPL) as u32;
-        state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
+        if groups.contains(StateGroups::STACK) {
+            state.gpr[Gpr::Rsp as usize] = self.read(field::RSP);
+        }
         if groups.contains(StateGroups::CONTROL) {
-            self.fill_control(state);
+            state.cr0 = self.read(field::CR0);
+            state.cr3 = self.read(field::CR3);
+            state.cr4 = self.read(field::CR4);
+            state.efer = self.read(field::EFER) & !efer::SVME;
         }
         if groups.intersects(StateGroups::CODE.union(StateGroups::OPERAND)) {
             self.fill_code(state, groups);

@@ -121,14 +121,14 @@ impl<'a> VectorRegisters<'a> {
     pub(crate) fn set_vector(&mut self, number: u8, value: [u64; 4], upper: Upper) {
         let [a, b, c, d] = value;
         let number = usize::from(number & 15);
-        self.use_component(SSE, XMM, 16);
+        self.use_component(SSE, XMM);
         self.set_words(place(XMM, number, 16), &[a, b]);
         if upper == Upper::Kept {
             return;
         }
         let VectorLayout { ymm, zmm } = self.layout;
         if ymm != 0 && (self.is_in_use(AVX) || [c, d] != [0; 2]) {
-            self.use_component(AVX, ymm as usize, 16);
+            self.use_component(AVX, ymm as usize);
             self.set_words(place(ymm as usize, number, 16), &[c, d]);
         }
         if zmm != 0 && self.is_in_use(ZMM_HI256) {
@@ -150,13 +150,13 @@ impl<'a> VectorRegisters<'a> {
         self.xcr0 == 0 || self.area.in_use() & component != 0
     }
 
-    /// Makes a component of 16 registers count that was in its initial state: all zeros.
-    fn use_component(&mut self, component: u64, start: usize, bytes: usize) {
+    /// Makes a component of 16 registers of 16 bytes count that was in its initial state: all zeros.
+    fn use_component(&mut self, component: u64, start: usize) {
         if self.is_in_use(component) {
             return;
         }
         for number in 0..16 {
-            self.set_words(place(start, number, bytes), &[0; 2]);
+            self.set_words(place(start, number, 16), &[0; 2]);
         }
         self.begin_use(component);
     }

@@ -1,6 +1,7 @@
 //! One instruction on the real CPU, with registers, flags and bytes around it.
 #![allow(dead_code)] // each test uses a part
 
+use crate::common::Ram;
 use skerry_emulate::MmioTarget;
 use skerry_words::{Gpa, Width};
 use std::ptr;
@@ -139,6 +140,20 @@ impl Bench {
 
     pub(crate) fn instruction_at(&self) -> u64 {
         self.code as u64 + self.prologue().len() as u64
+    }
+
+    /// A guest's memory with `code` at the same linear address, and the data pages at theirs, to be
+    /// found at `data`.
+    pub(crate) fn guest_memory(&self, code: &[u8], data: [u64; DATA_PAGES]) -> Ram {
+        const CODE_GPA: u64 = 0x1_8000;
+        let mut ram = Ram::new();
+        let at = self.instruction_at();
+        ram.map(at & !0xfff, CODE_GPA, 0x23);
+        ram.put(CODE_GPA + (at & 0xfff), code);
+        for (page, gpa) in data.into_iter().enumerate() {
+            ram.map(self.data as u64 + (page * PAGE) as u64, gpa, 0x63);
+        }
+        ram
     }
 
     fn protect(&self, protection: i32) {

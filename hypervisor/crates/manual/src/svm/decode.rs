@@ -266,9 +266,6 @@ pub fn instruction_bytes(exit: &VmExit, features: Features, rip: u64, vmcb: &imp
 #[inline]
 #[must_use]
 pub const fn groups(exit: &VmExit, features: Features) -> StateGroups {
-    const FETCH: StateGroups = StateGroups::CONTROL
-        .union(StateGroups::CODE)
-        .union(StateGroups::PRIVILEGE);
     let needed = vmx::groups(exit).difference(StateGroups::PDPTES);
     let untold = match exit {
         VmExit::Cpuid
@@ -300,7 +297,11 @@ pub const fn groups(exit: &VmExit, features: Features) -> StateGroups {
         | VmExit::ApicWrite(_)
         | VmExit::ApicEnd(_) => false,
     };
-    if untold { needed.union(FETCH) } else { needed }
+    if untold {
+        needed.union(StateGroups::FETCH)
+    } else {
+        needed
+    }
 }
 
 #[cfg(test)]
